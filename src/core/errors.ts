@@ -1,0 +1,70 @@
+/**
+ * Every way in which Rejoin says no, in one table: code, HTTP status, and whether asking again can help.
+ *
+ * Callers decide by `code`, never by `message`. The README's list is tested against this table. A class does
+ * not survive the copy to another thread, so there an error travels as `{code, message}`.
+ */
+export type ErrorSpec = {
+  status: number
+  /** `never`: the same request will fail again. `later`: it can succeed after a wait (`Retry-After`). */
+  retry: 'never' | 'later'
+  /** For the README, one line. */
+  meaning: string
+}
+
+const spec = (status: number, retry: 'never' | 'later', meaning: string): ErrorSpec => ({ status, retry, meaning })
+
+export const ERRORS = {
+  invalid_json: spec(400, 'never', 'the body or frame is not JSON (or msgpack) in valid UTF-8'),
+  invalid_request: spec(400, 'never', 'a field has a wrong type or value; `param` names it'),
+  unknown_field: spec(400, 'never', 'the request has a field that the protocol does not; `param` names it'),
+  unsupported_field: spec(400, 'never', 'a field of the protocol that this gateway cannot honour yet'),
+  invalid_position: spec(400, 'never', 'a position (`after`, `Last-Event-ID`) is not a whole number from 0'),
+  invalid_prompt: spec(400, 'never', 'the model cannot read this prompt'),
+  prompt_too_long: spec(400, 'never', 'the prompt does not fit into the model’s context'),
+  model_not_found: spec(404, 'never', 'no model of that name is served'),
+  task_not_found: spec(404, 'never', 'no task with that id, or it belongs to somebody else'),
+  artifact_not_found: spec(404, 'never', 'the task has no artifact of that name'),
+  not_found: spec(404, 'never', 'no such path'),
+  method_not_allowed: spec(405, 'never', 'the path exists, but not with this method; see `Allow`'),
+  position_ahead: spec(409, 'never', 'the position is beyond the end of the log: another log was followed'),
+  idempotency_conflict: spec(409, 'never', 'the `Idempotency-Key` was used with another body'),
+  log_gone: spec(410, 'never', 'the events asked for were dropped by retention'),
+  body_too_large: spec(413, 'never', 'the body is over `--max-body-bytes`'),
+  queue_full: spec(429, 'later', 'the queue is full, or the estimated wait is over `max_wait_ms`'),
+  too_many_keys: spec(429, 'later', 'the table of idempotency keys is full (`--max-idempotency-keys`)'),
+  too_many_readers: spec(429, 'later', 'as many readers follow as `--max-readers` allows'),
+  too_many_subscriptions: spec(429, 'later', 'the socket follows as many tasks as `--max-subscriptions` allows'),
+  too_many_sockets: spec(503, 'later', 'as many WebSockets are open as `--max-sockets` allows'),
+  draining: spec(503, 'later', 'the gateway is shutting down'),
+  internal: spec(500, 'later', 'a defect of the gateway; the log has the request id'),
+  worker_lost: spec(500, 'later', 'in a `failed` event: the worker died in every allowed attempt'),
+  model_failed: spec(500, 'later', 'in a `failed` event: the model could not go on'),
+} as const satisfies Record<string, ErrorSpec>
+
+export type ErrorCode = keyof typeof ERRORS
+
+export type ErrorOptions = {
+  /** The field at fault. */
+  param?: string
+  /** Seconds until asking again is worth it. */
+  retryAfterS?: number
+}
+
+export class RejoinError extends Error {
+  readonly code: ErrorCode
+  readonly param: string | null
+  readonly retryAfterS: number | null
+
+  constructor(code: ErrorCode, message: string, options: ErrorOptions = {}) {
+    super(message)
+    this.name = 'RejoinError'
+    this.code = code
+    this.param = options.param ?? null
+    this.retryAfterS = options.retryAfterS ?? null
+  }
+
+  get status(): number {
+    return ERRORS[this.code].status
+  }
+}

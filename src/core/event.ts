@@ -1,0 +1,40 @@
+/**
+ * What a task says: the events of PROTOCOL section 3, in the form that every reader gets.
+ *
+ * The events of one task have `seq` 1, 2, 3 … with no gap, the log never rewrites, and exactly one event is
+ * terminal and last. Field names are those of the wire, so that nothing is renamed between worker and socket.
+ */
+import type { TaskId } from './id.js'
+
+/** The number of an event within its task, from 1; as a position, 0 means "nothing yet". */
+export type Seq = number
+
+export type FinishReason = 'stop' | 'length' | 'stop_sequence'
+
+/** Counted in tokens. `cached_tokens` of the prompt were not computed again. */
+export type Usage = { prompt_tokens: number; cached_tokens: number; completion_tokens: number }
+
+/** Milliseconds since the task was accepted; `first_token_ms` is null for an answer without tokens. */
+export type Timings = { queued_ms: number; first_token_ms: number | null; total_ms: number }
+
+export type CanceledBy = 'client' | 'deadline' | 'shutdown' | 'admin'
+
+export type EventBody =
+  | { type: 'queued'; position: number }
+  | { type: 'started'; attempt: number; model: string }
+  | { type: 'token'; text: string; tokens: number; from?: Seq }
+  | { type: 'progress'; percent: number }
+  | { type: 'retrying'; attempt: number; reason: string }
+  | { type: 'completed'; finish_reason: FinishReason; usage: Usage; timings: Timings }
+  | { type: 'failed'; error: { code: string; message: string } }
+  | { type: 'canceled'; by: CanceledBy }
+
+/** `at` is unix time in milliseconds. */
+export type TaskEvent = { task: TaskId; seq: Seq; at: number } & EventBody
+
+export type TokenEvent = Extract<TaskEvent, { type: 'token' }>
+/** An event that is kept as an object; a token event is kept as a stretch of its task's text. */
+export type MarkEvent = Exclude<TaskEvent, { type: 'token' }>
+
+export const isTerminal = (event: EventBody): boolean =>
+  event.type === 'completed' || event.type === 'failed' || event.type === 'canceled'

@@ -1,0 +1,57 @@
+/**
+ * A task: one inference request that was checked and accepted.
+ *
+ * `TaskSpec` is what `wire/` makes from a caller's bytes and nobody else may make; `Task` is a spec with an
+ * identity. Both are plain data, because they cross threads and, with a journal, processes.
+ */
+import type { TaskId } from './id.js'
+
+export type TaskStatus = 'queued' | 'running' | 'completed' | 'failed' | 'canceled'
+
+export type Message = { role: string; content: string }
+
+/** A `text` prompt is one user turn where the model has a chat template, and raw text where it has none. */
+export type Prompt = { type: 'text'; text: string } | { type: 'chat'; messages: Message[] }
+
+/** How the next token is chosen; what is absent has the default of the model's `generation_config.json`. */
+export type Sampling = {
+  /** 0 takes the likeliest token. */
+  temperature?: number
+  topP?: number
+  /** 0 = no limit. */
+  topK?: number
+  minP?: number
+  repetitionPenalty?: number
+  /** The random number of token k is a function of (seed, k), so an answer can go on after a crash. */
+  seed: number
+}
+
+export type TaskSpec = {
+  /** The name of a served model; absent: the first one. */
+  model?: string
+  prompt: Prompt
+  /** Null when the caller did not say; the default is the model's. */
+  maxTokens: number | null
+  sampling: Sampling
+  /** The answer ends before the first of these; no part of them is ever sent. */
+  stop: string[]
+  /** 0 lowest … 9; equal priorities go in order of arrival. */
+  priority: number
+  /** From acceptance. */
+  deadlineMs: number | null
+  /** Refused at the door when the estimated wait is longer. */
+  maxWaitMs: number | null
+  metadata: Record<string, string>
+}
+
+export type Task = {
+  id: TaskId
+  /** The caller that it belongs to; another caller's task does not exist. */
+  owner: string
+  model: string
+  spec: TaskSpec
+  /** Unix ms. */
+  createdAt: number
+  /** A repeated request with the same key and the same body hash gets the same task. */
+  idempotency: { key: string; bodyHash: string } | null
+}

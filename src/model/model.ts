@@ -1,0 +1,63 @@
+/**
+ * The seam between the batch loop and a model: rows are slots of one continuous batch.
+ *
+ * The loop owns order, cancel, `max_tokens`, stop strings and messages; a model owns tokenizer, template,
+ * caches and sampling, and knows nothing of tasks, threads or readers. All calls come from one thread, one
+ * at a time: no `step` is under way while `admit` or `release` runs.
+ */
+import type { Prompt, Sampling } from '../core/task.js'
+
+export type Generation = {
+  prompt: Prompt
+  sampling: Sampling
+  /** The caller's bound on new tokens, or null. */
+  maxTokens: number | null
+  /** Ids that this answer already has, from an attempt that was lost: prefilled after the prompt, never repeated. */
+  recorded: number[]
+}
+
+export type Admission = {
+  /** 0 … slots - 1, ours until `release`. */
+  slot: number
+  promptTokens: number
+  /** Of the prompt, how many came from a cached prefix. */
+  cachedTokens: number
+  /** How many tokens the answer can have at most, recorded ones included. */
+  maxTokens: number
+}
+
+/** What one slot said in one step. */
+export type SlotOutput = {
+  slot: number
+  /** The token's id, or -1 when the model ended without one (end of text, context full). */
+  id: number
+  /** The whole characters that this token completed: '' while a character is still in pieces. */
+  text: string
+  /** `stop`: the model's own end. `length`: no room for more. */
+  end: 'stop' | 'length' | null
+}
+
+export interface Model {
+  /** Rows that can be active at once. */
+  readonly slots: number
+  /**
+   * Takes a slot and prefills it. Needs a free slot.
+   * @throws RejoinError `prompt_too_long` or `invalid_prompt`; the slot stays free.
+   */
+  admit(generation: Generation): Promise<Admission>
+  /** One decode for every active slot that is due; a slot that has ended says nothing more. */
+  step(): Promise<SlotOutput[]>
+  /** Milliseconds until a step has anything to do: 0 = now, Infinity = no active slot. */
+  idleMs(): number
+  /** Frees a slot, ended or not. */
+  release(slot: number): void
+  close(): Promise<void>
+}
+
+/** What to load in a worker thread; crosses the thread boundary as data. */
+export type ModelSource =
+  | { type: 'scripted'; name: string; slots: number }
+  | { type: 'onnx'; name: string; dir: string; slots: number }
+
+/** The default for `max_tokens` where neither the caller nor the model says another. */
+export const DEFAULT_MAX_TOKENS = 256
