@@ -1,0 +1,29 @@
+/**
+ * Reading the JSON files of a model directory: somebody else's data, so every value is unknown until looked at.
+ *
+ * A missing optional file is an empty object; anything else that is wrong throws one line that names the file.
+ */
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+export type Json = Record<string, unknown>
+
+/** @throws Error when the file is missing, is not JSON, or holds no object */
+export const readJson = (dir: string, file: string): Json => {
+  const path = join(dir, file)
+  let value: unknown
+  try {
+    value = JSON.parse(readFileSync(path, 'utf8'))
+  } catch (error) {
+    throw new Error(`${path}: ${(error as Error).message}`)
+  }
+  if (isJson(value)) return value
+  throw new Error(`${path}: not a JSON object`)
+}
+
+/** `{}` where there is no such file. */
+export const readOptionalJson = (dir: string, file: string): Json =>
+  existsSync(join(dir, file)) ? readJson(dir, file) : {}
+
+export const isJson = (value: unknown): value is Json =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)

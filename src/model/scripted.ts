@@ -1,0 +1,163 @@
+/**
+ * The model that says what a test or a bench told it, at the pace it was told to: see `script.ts` for the prompt.
+ *
+ * It exists so that everything around a model can be tested and measured alone: no weights, no native code, and a
+ * step costs what its tokens cost. Slots that have a rate wait in a heap by due time, so a step touches only those
+ * that are due, never all of them. Token ids are token numbers, so an answer goes on from its recorded length.
+ *
+ * A crash is the real thing, `process.exit(1)` in the worker thread. It comes a few milliseconds after its token and
+ * not within the next step, because the loop may gather tokens for a moment before it posts them: a token that was
+ * posted before the exit always arrives (node delivers what is in a port's queue), one that was not would be made
+ * again, and the thread would die at it again.
+ */
+import { DueHeap } from './due-heap.js'
+import type { Admission, Generation, Model, SlotOutput } from './model.js'
+import { parseScript, promptText, type Script, ScriptWords } from './script.js'
+
+const CRASH_DELAY_US = 5_000
+// A loop that was held up catches up, but one slot does not keep the others waiting meanwhile.
+const MAX_BURST = 64
+
+type Row = {
+  slot: number
+  script: Script
+  words: ScriptWords
+  /** The number of the next token. */
+  next: number
+  /** One after the last token; `next === limit` at the start means that there is nothing left to say. */
+  limit: number
+  /** Token `base` falls due at `startUs`, every later one 1/rate seconds after the one before. */
+  base: number
+  startUs: number
+  /** The token after which the thread exits, or -1. */
+  crashAt: number
+}
+
+export type ScriptedOptions = {
+  slots: number
+  /** Ends the thread; a test that runs in the main thread gives another. */
+  exit?: () => void
+}
+
+export class ScriptedModel implements Model {
+  readonly slots: number
+  readonly #exit: () => void
+  readonly #free: number[]
+  readonly #rows: (Row | undefined)[]
+  /** Slots whose next token, or crash, has a time. Slots without a rate are in #eager; ended ones in neither. */
+  readonly #due: DueHeap
+  readonly #eager = new Set<Row>()
+  /** Slots whose time in #due is that of their crash. */
+  readonly #doomed = new Set<number>()
+
+  constructor({ slots, exit = () => process.exit(1) }: ScriptedOptions) {
+    this.slots = slots
+    this.#exit = exit
+    this.#free = Array.from({ length: slots }, (_, i) => slots - 1 - i)
+    this.#rows = new Array(slots).fill(undefined)
+    this.#due = new DueHeap(slots)
+  }
+
+  /** `promptTokens` are the words (runs of non-space) of the prompt; there is no cache and no limit of a context. */
+  async admit({ prompt, maxTokens, recorded }: Generation): Promise<Admission> {
+    const script = parseScript(prompt)
+    const slot = this.#free.pop()
+    if (slot === undefined) throw new Error(`all ${this.slots} slots are taken`)
+    const limit = Math.min(script.tokens, maxTokens ?? script.tokens)
+    const base = recorded.length
+    const crashAt = script.crashAt === 'always' ? -1 : (script.crashAt.find((at) => at >= base && at < limit - 1) ?? -1)
+    const words = new ScriptWords(script, base)
+    const row: Row = { slot, script, words, next: base, limit, base, startUs: nowUs(), crashAt }
+    this.#rows[slot] = row
+    if (script.crashAt === 'always') this.#doom(row, row.startUs)
+    else if (script.rate > 0) this.#due.set(slot, row.startUs)
+    else this.#eager.add(row)
+    return { slot, promptTokens: countWords(promptText(prompt)), cachedTokens: 0, maxTokens: limit }
+  }
+
+  async step(): Promise<SlotOutput[]> {
+    const outputs: SlotOutput[] = []
+    const now = nowUs()
+    const late: number[] = []
+    while (this.#due.firstDue <= now) {
+      const row = this.#rows[this.#due.first] as Row
+      if (this.#doomed.has(row.slot)) {
+        this.#exit()
+        return []
+      }
+      const due = this.#sayDue(row, now, outputs)
+      if (due === null) continue
+      // Still due after its burst: out of this step, or the loop would never see the others.
+      if (due <= now) late.push(row.slot)
+      this.#due.set(row.slot, due <= now ? Number.POSITIVE_INFINITY : due)
+    }
+    for (const slot of late) this.#due.set(slot, now)
+    for (const row of this.#eager) this.#say(row, row.script.stamp ? nowUs() : 0, outputs)
+    return outputs
+  }
+
+  idleMs(): number {
+    if (this.#eager.size > 0) return 0
+    return Math.max(0, (this.#due.firstDue - nowUs()) / 1000)
+  }
+
+  release(slot: number): void {
+    const row = this.#rows[slot]
+    if (!row) return
+    this.#retire(row)
+    this.#rows[slot] = undefined
+    this.#free.push(slot)
+  }
+
+  async close(): Promise<void> {}
+
+  /** Says the tokens of a row that are due; returns when the next one is, or null when the row says no more for now. */
+  #sayDue(row: Row, now: number, outputs: SlotOutput[]): number | null {
+    const { startUs, base, script } = row
+    for (let burst = 0; burst < MAX_BURST; burst++) {
+      const due = startUs + ((row.next - base) * 1e6) / script.rate
+      if (due > now) return due
+      if (!this.#say(row, due, outputs)) return null
+    }
+    return startUs + ((row.next - base) * 1e6) / script.rate
+  }
+
+  /** Says one token, or the end of a row that has none left; returns whether the row goes on. */
+  #say(row: Row, dueUs: number, outputs: SlotOutput[]): boolean {
+    const token = row.next
+    const end = row.limit < row.script.tokens ? 'length' : 'stop'
+    if (token >= row.limit) {
+      outputs.push({ slot: row.slot, id: -1, text: '', end })
+      this.#retire(row)
+      return false
+    }
+    row.next++
+    const last = row.next === row.limit
+    outputs.push({ slot: row.slot, id: token, text: row.words.take(dueUs), end: last ? end : null })
+    if (last) this.#retire(row)
+    else if (row.crashAt === token) this.#doom(row, nowUs() + CRASH_DELAY_US)
+    else return true
+    return false
+  }
+
+  #doom(row: Row, atUs: number): void {
+    this.#eager.delete(row)
+    this.#doomed.add(row.slot)
+    this.#due.set(row.slot, atUs)
+  }
+
+  /** Nothing more will come from this row; its slot stays taken until it is released. */
+  #retire(row: Row): void {
+    this.#eager.delete(row)
+    this.#doomed.delete(row.slot)
+    this.#due.delete(row.slot)
+  }
+}
+
+/** Monotonic microseconds since the machine started (CLOCK_MONOTONIC): comparable between its processes. */
+const nowUs = (): number => {
+  const [seconds, nanoseconds] = process.hrtime()
+  return seconds * 1e6 + nanoseconds / 1e3
+}
+
+const countWords = (text: string): number => text.match(/\S+/g)?.length ?? 0

@@ -1,0 +1,110 @@
+/**
+ * Text to token ids and back, for any Hugging Face `tokenizer.json`; whole characters only.
+ *
+ * Byte-level BPE cuts a character into several tokens, and other tokenizers decode a token by what stands before it.
+ * So a `Detokenizer` decodes a short window of the newest ids again for each token, and gives what the window's text
+ * has more than before, less a last U+FFFD: that may be the first bytes of a character that the next token completes.
+ * No more than that one character is ever held back, so bytes that are no character at all cannot hold up a stream.
+ * A character that the answer never completed is not shown.
+ */
+import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
+import { RejoinError } from '../core/errors.js'
+import { type Json, readJson } from './json-file.js'
+
+// A character has at most 4 bytes and thus tokens; the ids before them are the context that a decoder looks at.
+const WINDOW_MIN = 6
+const WINDOW_MAX = 12
+const REPLACEMENT = '\uFFFD'
+
+export class Tokenizer {
+  /** The texts that `encode` turns into special ids, such as `<|end|>`. */
+  readonly specialTokens: readonly string[]
+  readonly #tokenizer: HuggingFaceTokenizer
+  readonly #silent = new Set<number>()
+  readonly #longestToken: number
+
+  /**
+   * @param definition the content of tokenizer.json
+   * @param config the content of tokenizer_config.json
+   */
+  constructor(definition: Json, config: Json) {
+    this.#tokenizer = new HuggingFaceTokenizer(definition, config)
+    const specials = [...this.#tokenizer.get_added_tokens_decoder().values()].filter((token) => token.special)
+    for (const { id } of specials) this.#silent.add(id)
+    this.specialTokens = specials.map((token) => token.content)
+    let longest = 1
+    for (const token of this.#tokenizer.get_vocab().keys()) longest = Math.max(longest, token?.length ?? 0)
+    this.#longestToken = longest
+  }
+
+  /** @throws Error when a file is missing or not understood */
+  static load(dir: string): Tokenizer {
+    return new Tokenizer(readJson(dir, 'tokenizer.json'), readJson(dir, 'tokenizer_config.json'))
+  }
+
+  /**
+   * Special tokens in the text become their ids.
+   * @param addSpecial whether the tokenizer adds its own (a BOS): yes for raw text, no where a template wrote them
+   * @throws RejoinError `invalid_prompt` for text that the vocabulary cannot express
+   */
+  encode(text: string, { addSpecial }: { addSpecial: boolean }): number[] {
+    const { ids } = this.#tokenizer.encode(text, { add_special_tokens: addSpecial })
+    if (ids.every(Number.isInteger)) return ids
+    throw new RejoinError('invalid_prompt', 'the prompt has characters that the model’s vocabulary has not')
+  }
+
+  /**
+   * At least so many tokens `encode` will give, at no cost: no token stands for more text than the longest one has.
+   * Encoding a megabyte takes a second, in which every stream of the thread would stand still.
+   */
+  minTokens(text: string): number {
+    return Math.ceil(text.length / this.#longestToken)
+  }
+
+  /** The text of ids, special tokens left out; incomplete characters become U+FFFD. '' for none. */
+  decode(ids: readonly number[]): string {
+    const spoken = ids.filter((id) => this.isSpoken(id))
+    // The library throws on an empty list. Its clean-up would take back spaces that were streamed already.
+    return spoken.length > 0 ? this.#tokenizer.decode(spoken, { clean_up_tokenization_spaces: false }) : ''
+  }
+
+  /** False for special tokens and for ids of a padded vocabulary that mean nothing. */
+  isSpoken(id: number): boolean {
+    return !this.#silent.has(id) && this.#tokenizer.id_to_token(id) !== undefined
+  }
+}
+
+/** Turns the ids of one answer, one at a time, into text; costs one decode of at most WINDOW_MAX ids each. */
+export class Detokenizer {
+  readonly #tokenizer: Tokenizer
+  #window: number[]
+  /** How much of the window's text was given, in UTF-16 units. */
+  #given: number
+
+  /** @param said ids whose text was given before, by an attempt that was lost */
+  constructor(tokenizer: Tokenizer, said: readonly number[] = []) {
+    this.#tokenizer = tokenizer
+    this.#window = said.filter((id) => tokenizer.isSpoken(id)).slice(-WINDOW_MIN)
+    this.#given = wholeLength(tokenizer.decode(this.#window))
+  }
+
+  /** The characters that this token completed, '' while it did not complete one. */
+  push(id: number): string {
+    if (!this.#tokenizer.isSpoken(id)) return ''
+    if (this.#window.length === WINDOW_MAX) this.#slide()
+    this.#window.push(id)
+    const text = this.#tokenizer.decode(this.#window)
+    const whole = wholeLength(text)
+    const piece = text.slice(this.#given, whole)
+    this.#given = Math.max(this.#given, whole)
+    return piece
+  }
+
+  #slide(): void {
+    this.#window = this.#window.slice(-WINDOW_MIN)
+    this.#given = wholeLength(this.#tokenizer.decode(this.#window))
+  }
+}
+
+/** Length without a last character that more bytes could still change. */
+const wholeLength = (text: string): number => (text.endsWith(REPLACEMENT) ? text.length - 1 : text.length)
