@@ -1,0 +1,56 @@
+/** Driving a model the way the batch loop does, for tests that look at what it says. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import type { Admission, Generation, Model, SlotOutput } from '../../src/model/model.js'
+
+/** The tests run from dist/test/model. */
+export const MODEL_DIR = fileURLToPath(new URL('../../../models/default', import.meta.url))
+
+export type Answer = { admission: Admission; ids: number[]; text: string; end: SlotOutput['end'] }
+
+export const generation = (text: string, fields: Partial<Generation> = {}): Generation => ({
+  prompt: { type: 'text', text },
+  sampling: { seed: 1, temperature: 0 },
+  maxTokens: null,
+  recorded: [],
+  ...fields,
+})
+
+/** One step as soon as the model has something to do. */
+export const nextStep = async (model: Model): Promise<SlotOutput[]> => {
+  const idleMs = model.idleMs()
+  if (idleMs > 0) await sleep(Math.ceil(idleMs))
+  return model.step()
+}
+
+/** Every generation to its end, as many at once as there are slots, each slot released when its row ends. */
+export const answerAll = async (model: Model, generations: Generation[]): Promise<Answer[]> => {
+  const answers: Answer[] = []
+  const bySlot = new Map<number, Answer>()
+  const waiting = [...generations]
+  while (waiting.length > 0 || bySlot.size > 0) {
+    while (waiting.length > 0 && bySlot.size < model.slots) {
+      const admission = await model.admit(waiting.shift() as Generation)
+      const answer: Answer = { admission, ids: [], text: '', end: null }
+      answers.push(answer)
+      bySlot.set(admission.slot, answer)
+    }
+    for (const { slot, id, text, end } of await nextStep(model)) {
+      const answer = bySlot.get(slot)
+      if (!answer) continue
+      if (id >= 0) answer.ids.push(id)
+      answer.text += text
+      answer.end = end
+      if (end === null && answer.ids.length < answer.admission.maxTokens) continue
+      answer.end = end ?? 'length'
+      model.release(slot)
+      bySlot.delete(slot)
+    }
+  }
+  return answers
+}
+
+export const answerOne = async (model: Model, one: Generation): Promise<Answer> => {
+  const [answer] = await answerAll(model, [one])
+  return answer as Answer
+}
