@@ -52,6 +52,8 @@ export type Task = {
   spec: TaskSpec
   /** Unix ms. */
   createdAt: number
+  /** Of the request, as it came in: what it costs to keep. */
+  bytes: number
   /** A repeated request with the same key and the same body hash gets the same task. */
   idempotency: { key: string; bodyHash: string } | null
 }

@@ -1,0 +1,53 @@
+/**
+ * The seam behind the gateway: where tasks wait and what they said is kept.
+ *
+ * Implementations differ only in how far they reach: this process, this machine's disk, several machines. What is
+ * expected to happen is a value (`full`, `replay`, a refused id), what must not happen throws. Calls of `append`
+ * commit in the order in which they were made.
+ */
+import type { CanceledBy, TaskEvent } from '../core/event.js'
+import type { TaskId } from '../core/id.js'
+import type { Task } from '../core/task.js'
+
+export type Enqueued =
+  | { type: 'queued' }
+  /** The owner used this key with the same body before: this is that task, and nothing was added. */
+  | { type: 'replay'; id: TaskId }
+  /** The owner used this key with another body. */
+  | { type: 'conflict' }
+  | { type: 'full'; bound: FullBound; max: number }
+
+/** Tasks that wait, bytes of their requests, or idempotency keys. */
+export type FullBound = 'queue' | 'bytes' | 'keys'
+
+/** What one task said in one flush. `attempt` fences: a worker that was given up cannot write any more. */
+export type Flush = { id: TaskId; attempt: number; events: TaskEvent[] }
+
+export type Canceling =
+  /** It was waiting: it is out of the queue, and the caller holds it and ends its log. */
+  | 'taken'
+  /** It runs: the listener of whoever runs it was told. */
+  | 'sent'
+  | 'unknown'
+
+export interface Backend {
+  /** Returns once the task and its first event would survive a crash (as far as the durability here goes). */
+  enqueue(task: Task, first: TaskEvent): Promise<Enqueued>
+  /** Waits for a task of this model, gives up to `max`; they are ours until their logs end. Empty when aborted. */
+  take(model: string, max: number, signal: AbortSignal): Promise<Task[]>
+  /** One record for many tasks; a terminal event ends our hold. Returns the ids that were refused as stale. */
+  append(flushes: Flush[]): Promise<TaskId[]>
+  cancel(id: TaskId, by: CanceledBy): Promise<Canceling>
+  onCancel(listener: (id: TaskId, by: CanceledBy) => void): void
+  close(): Promise<void>
+}
+
+/** What admission and task objects ask of a queue. */
+export interface QueueView {
+  /** Tasks that wait, of all models. */
+  readonly depth: number
+  /** Tasks ahead; null when it does not wait. */
+  position(id: TaskId): number | null
+  /** Tasks that would be ahead of a new one. */
+  ahead(model: string, priority: number): number
+}

@@ -1,0 +1,46 @@
+#!/usr/bin/env node
+/**
+ * The command line: argv and environment to a running gateway, signals to an orderly end.
+ *
+ * Exit codes: 0 after an orderly end, 1 when the gateway cannot run, 2 when an option is wrong. A user's mistake is
+ * one line, never a stack trace.
+ */
+import { pino } from 'pino'
+import { ConfigError, helpText, readConfig } from './config.js'
+import { type Running, start } from './index.js'
+
+const EXIT = { failed: 1, usage: 2 } as const
+
+try {
+  const { help, ...config } = readConfig(process.argv.slice(2), process.env)
+  if (help) process.stdout.write(helpText())
+  else await serve(config)
+} catch (error) {
+  process.stderr.write(`rejoin: ${(error as Error).message}\n`)
+  process.exit(error instanceof ConfigError ? EXIT.usage : EXIT.failed)
+}
+
+async function serve(config: Parameters<typeof start>[0] & { 'log-level': string; model: string[] }): Promise<void> {
+  const logger = pino({ level: config['log-level'] }, pino.destination({ fd: 2, sync: false }))
+  const running = await start(config, logger)
+  process.once('SIGTERM', () => stop(running))
+  process.once('SIGINT', () => stop(running))
+  greet(running)
+  await running.ready
+  process.stdout.write('Ready.\n')
+}
+
+function greet({ url, gateway }: Running): void {
+  process.stdout.write(`Rejoin listens on ${url}
+Models: ${gateway.models.join(', ')}
+Try:    curl -N ${url}/v1/tasks -H 'Accept: text/event-stream' -d '{"prompt":"Tell me a story about a fox who lost a kite."}'
+`)
+}
+
+async function stop(running: Running): Promise<void> {
+  process.stdout.write('Stopping: running tasks are given time to end.\n')
+  // Asked a second time, it ends at once.
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(EXIT.failed))
+  await running.close()
+  process.exit(0)
+}

@@ -1,0 +1,185 @@
+/**
+ * Every option, in one table: flags, environment, `--help` and the README's table come from it.
+ *
+ * A flag wins over its variable, which wins over the default. What cannot be read is refused with one line that
+ * names the option, its range and the value given; nothing falls back in silence. Read once, by `cli.ts`.
+ */
+import { availableParallelism } from 'node:os'
+import { parseArgs } from 'node:util'
+
+type Kind = 'integer' | 'text' | 'texts'
+
+type Option = {
+  kind: Kind
+  /** As it is shown: what the value stands for. */
+  value: string
+  default: number | string | string[]
+  /** How the default is shown, where its value depends on the machine. */
+  defaultShown?: string
+  min?: number
+  max?: number
+  allowed?: readonly string[]
+  help: string
+}
+
+const MIB = 1_048_576
+const DAY_MS = 86_400_000
+const BILLION = 1_000_000_000
+export const LOG_LEVELS = ['silent', 'error', 'warn', 'info'] as const
+
+const integer = (
+  value: string,
+  fallback: number,
+  min: number,
+  max: number,
+  help: string,
+): Option & { kind: 'integer' } => ({
+  kind: 'integer',
+  value,
+  default: fallback,
+  min,
+  max,
+  help,
+})
+
+export const OPTIONS = {
+  port: integer('N', 8080, 0, 65_535, 'Port to listen on; 0 takes any free one.'),
+  host: { kind: 'text', value: 'ADDRESS', default: '127.0.0.1', help: 'Address to listen on.' },
+  'data-dir': {
+    kind: 'text',
+    value: 'DIR',
+    default: './data',
+    help: 'Where the journal will be kept. Reserved: tasks are in memory for now, and nothing is written.',
+  },
+  model: {
+    kind: 'texts',
+    value: 'MODEL',
+    default: ['default'],
+    help: 'A model to serve, repeatable, the first is the default: `default` (built in), `scripted`, `DIR` or `NAME=DIR`.',
+  },
+  workers: {
+    ...integer('N', Math.max(1, availableParallelism() - 1), 1, 256, 'Worker threads per model.'),
+    defaultShown: 'cores - 1',
+  },
+  slots: integer('N', 8, 1, 1024, 'Tasks at once per worker thread of an ONNX model.'),
+  'scripted-slots': integer('N', 4096, 1, 65_536, 'Tasks at once per worker thread of the scripted model.'),
+  'max-attempts': integer('N', 3, 1, 100, 'How often a task is started when its worker dies.'),
+  'max-queue': integer('N', 10_000, 1, BILLION, 'Tasks that may wait; more are refused with `queue_full`.'),
+  'max-queue-bytes': integer('BYTES', 256 * MIB, 1, 1024 * BILLION, 'Bytes of requests that may wait.'),
+  'max-idempotency-keys': integer('N', 100_000, 1, BILLION, 'Idempotency keys kept (24 h each).'),
+  'max-body-bytes': integer('BYTES', MIB, 1, BILLION, 'Largest HTTP body.'),
+  'max-frame-bytes': integer('BYTES', MIB, 1, BILLION, 'Largest WebSocket frame from a client.'),
+  'max-readers': integer('N', 100_000, 1, BILLION, 'Readers at once: streams, subscriptions and waiting requests.'),
+  'max-sockets': integer('N', 20_000, 1, BILLION, 'WebSockets at once.'),
+  'max-subscriptions': integer('N', 10_000, 1, BILLION, 'Tasks that one WebSocket may follow.'),
+  'max-ring-events': integer(
+    'N',
+    65_536,
+    16,
+    16_777_216,
+    'Events per task whose borders are kept; older text stays, merged.',
+  ),
+  'max-in-flight': integer('N', 1024, 1, MIB, 'Token events on their way from a worker before it waits.'),
+  'retention-ms': integer('MS', DAY_MS, 1, 365 * DAY_MS, 'How long an ended task is kept.'),
+  'retention-bytes': integer('BYTES', 256 * MIB, 0, 1024 * BILLION, 'Memory for ended tasks; the oldest go first.'),
+  'drain-ms': integer('MS', 10_000, 0, DAY_MS, 'Time that running tasks get to end after SIGTERM.'),
+  'keep-alive-ms': integer('MS', 15_000, 100, DAY_MS, 'A comment on every idle SSE stream so often.'),
+  'log-level': {
+    kind: 'text',
+    value: 'LEVEL',
+    default: 'warn',
+    allowed: LOG_LEVELS,
+    help: 'What goes to stderr, as JSON lines: `silent`, `error`, `warn` or `info`.',
+  },
+} as const satisfies Record<string, Option>
+
+export type OptionName = keyof typeof OPTIONS
+
+type ValueOf<K extends Kind> = K extends 'integer' ? number : K extends 'texts' ? string[] : string
+
+/** A checked value for every option, by its flag's name. */
+export type Config = { -readonly [N in OptionName]: ValueOf<(typeof OPTIONS)[N]['kind']> }
+
+/** An option or value that cannot be used: one line for the user. */
+export class ConfigError extends Error {}
+
+export const NAMES = Object.keys(OPTIONS) as OptionName[]
+
+export const envName = (name: OptionName): string => `REJOIN_${name.toUpperCase().replaceAll('-', '_')}`
+
+export const defaults = (): Config => read(() => undefined)
+
+/** @throws ConfigError */
+export function readConfig(argv: string[], env: Record<string, string | undefined>): Config & { help: boolean } {
+  const { help, values } = parseFlags(argv)
+  return { ...read((name) => values.get(name) ?? fromEnv(name, env)), help }
+}
+
+export function helpText(): string {
+  const rows = NAMES.map((name) => [
+    `--${name} ${OPTIONS[name].value}`,
+    `${OPTIONS[name].help} [${shownDefault(name)}]`,
+  ])
+  const width = Math.max(...rows.map(([flag = '']) => flag.length))
+  const lines = rows.map(([flag = '', help = '']) => `  ${flag.padEnd(width)}  ${help}`)
+  return `Usage: rejoin [options]\n\n${lines.join('\n')}\n\nEvery option is an environment variable, too: --max-queue is REJOIN_MAX_QUEUE.\n`
+}
+
+/** The README's table. */
+export function markdownTable(): string {
+  const rows = NAMES.map(
+    (name) =>
+      `| \`--${name} ${OPTIONS[name].value}\` | \`${envName(name)}\` | \`${shownDefault(name)}\` | ${OPTIONS[name].help} |`,
+  )
+  return ['| option | variable | default | |', '| --- | --- | --- | --- |', ...rows].join('\n')
+}
+
+function shownDefault(name: OptionName): string {
+  const option: Option = OPTIONS[name]
+  return option.defaultShown ?? String(option.default)
+}
+
+function parseFlags(argv: string[]): { help: boolean; values: Map<OptionName, string[]> } {
+  const options = Object.fromEntries(NAMES.map((name) => [name, { type: 'string', multiple: true } as const]))
+  try {
+    const { values } = parseArgs({ args: argv, options: { ...options, help: { type: 'boolean', short: 'h' } } })
+    const given: { [name: string]: unknown } = values
+    const named = NAMES.flatMap((name) => (given[name] ? [[name, given[name] as string[]] as const] : []))
+    return { help: given.help === true, values: new Map(named) }
+  } catch (error) {
+    // Node's message is a paragraph with advice; its first sentence says it.
+    throw new ConfigError((error as Error).message.split('. ')[0])
+  }
+}
+
+function fromEnv(name: OptionName, env: Record<string, string | undefined>): string[] | undefined {
+  const value = env[envName(name)]
+  if (value === undefined || value === '') return undefined
+  return OPTIONS[name].kind === 'texts' ? value.split(',') : [value]
+}
+
+function read(given: (name: OptionName) => string[] | undefined): Config {
+  const entries = NAMES.map((name) => [name, check(name, given(name))])
+  // One value of its option's kind for every name: `check` made them so.
+  return Object.fromEntries(entries) as Config
+}
+
+function check(name: OptionName, given: string[] | undefined): number | string | string[] {
+  const option: Option = OPTIONS[name]
+  if (given === undefined) return option.default
+  if (option.kind === 'texts') return given
+  // Given twice, the last one counts, as in most programs.
+  const text = given.at(-1) as string
+  if (option.kind === 'integer') return checkInteger(name, option, text)
+  if (text === '') throw new ConfigError(`--${name} must not be empty`)
+  if (option.allowed && !option.allowed.includes(text)) {
+    throw new ConfigError(`--${name} must be one of ${option.allowed.join(', ')}, got ${JSON.stringify(text)}`)
+  }
+  return text
+}
+
+function checkInteger(name: OptionName, { min = 0, max = Number.MAX_SAFE_INTEGER }: Option, text: string): number {
+  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN
+  if (value >= min && value <= max) return value
+  throw new ConfigError(`--${name} must be a whole number from ${min} to ${max}, got ${JSON.stringify(text)}`)
+}

@@ -1,0 +1,228 @@
+/**
+ * The batch loop of one worker thread: tasks join between two steps and leave the moment they end.
+ *
+ * A model step blocks the thread, so the port is emptied by hand between steps; a cancel therefore acts before
+ * the next step. What a step said goes out as one flush: at once when it holds somebody's first token or an end,
+ * or when the loop is about to wait; else neighbours gather for at most a millisecond. At most `maxInFlight`
+ * token events are on their way to the main thread: a fast model waits there rather than fill its memory.
+ */
+import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
+import { RejoinError } from '../core/errors.js'
+import type { FinishReason } from '../core/event.js'
+import type { Model, SlotOutput } from '../model/model.js'
+import type { End, FromWorker, Handle, ToWorker, WorkerFlush } from './messages.js'
+import { type Piece, StopScanner } from './stop.js'
+
+const GATHER_MS = 1
+const GATHER_EVENTS = 256
+// Prefills between two steps: enough to fill free slots fast, not so many that running streams stutter.
+const ADMIT_MS = 5
+
+type Start = Extract<ToWorker, { type: 'start' }>
+
+type Row = {
+  handle: Handle
+  slot: number
+  generated: number
+  maxTokens: number
+  stop: StopScanner | null
+  /** Tokens whose text is still in pieces of a character. */
+  pending: number[]
+  silent: boolean
+}
+
+export class BatchLoop {
+  readonly #model: Model
+  readonly #port: MessagePort
+  readonly #maxInFlight: number
+  readonly #rows = new Map<number, Row>()
+  readonly #inbox: ToWorker[] = []
+  readonly #waiting: Start[] = []
+  #inFlight = 0
+  #closed = false
+  #wake: () => void = () => {}
+  #flush: WorkerFlush = emptyFlush()
+  #urgent = false
+  #gatheringSince = 0
+
+  constructor(model: Model, port: MessagePort, maxInFlight: number) {
+    this.#model = model
+    this.#port = port
+    this.#maxInFlight = maxInFlight
+  }
+
+  /** Runs until a `close` message. */
+  async run(): Promise<void> {
+    this.#port.on('message', (message: ToWorker) => {
+      this.#inbox.push(message)
+      this.#wake()
+    })
+    this.#post({ type: 'ready', slots: this.#model.slots })
+    while (true) {
+      this.#receive()
+      if (this.#closed) return
+      await this.#admit()
+      const idleMs = this.#inFlight < this.#maxInFlight ? this.#model.idleMs() : Number.POSITIVE_INFINITY
+      if (idleMs <= 0) this.#take(await this.#model.step())
+      if (this.#urgent || idleMs > 0 || this.#gathered()) this.#send()
+      if (idleMs > 0 && this.#waiting.length === 0) await this.#wait(idleMs)
+    }
+  }
+
+  #receive(): void {
+    for (let next = receiveMessageOnPort(this.#port); next; next = receiveMessageOnPort(this.#port)) {
+      this.#inbox.push(next.message as ToWorker)
+    }
+    for (const message of this.#inbox.splice(0)) {
+      switch (message.type) {
+        case 'start':
+          this.#waiting.push(message)
+          break
+        case 'cancel':
+          this.#cancel(message.handle)
+          break
+        case 'ack':
+          this.#inFlight -= message.events
+          break
+        case 'close':
+          this.#closed = true
+          break
+        default:
+          message satisfies never
+      }
+    }
+  }
+
+  #cancel(handle: Handle): void {
+    const row = [...this.#rows.values()].find((row) => row.handle === handle)
+    if (row) {
+      this.#end(row, { handle, type: 'canceled' })
+      return
+    }
+    // Not admitted yet; or ended already, when the cancel crossed the end on its way and means nothing.
+    const at = this.#waiting.findIndex((start) => start.handle === handle)
+    if (at < 0) return
+    this.#waiting.splice(at, 1)
+    this.#push({ handle, type: 'canceled' })
+  }
+
+  async #admit(): Promise<void> {
+    const until = performance.now() + ADMIT_MS
+    while (this.#waiting.length > 0 && this.#rows.size < this.#model.slots) {
+      await this.#prefill(this.#waiting.shift() as Start)
+      if (performance.now() >= until) return
+    }
+  }
+
+  async #prefill({ handle, generation, stop }: Start): Promise<void> {
+    try {
+      const { slot, promptTokens, cachedTokens, maxTokens } = await this.#model.admit(generation)
+      this.#flush.admitted.push({ handle, promptTokens, cachedTokens, maxTokens })
+      const row: Row = {
+        handle,
+        slot,
+        generated: generation.recorded.length,
+        maxTokens,
+        stop: stop.length > 0 ? new StopScanner(stop) : null,
+        pending: [],
+        silent: true,
+      }
+      this.#rows.set(slot, row)
+      // The lost attempt may have recorded the last token that was allowed, and died before it said the end.
+      if (maxTokens > 0 && row.generated >= maxTokens) this.#complete(row, 'length')
+    } catch (error) {
+      const code = error instanceof RejoinError ? error.code : 'model_failed'
+      this.#push({ handle, type: 'failed', code, message: (error as Error).message })
+    }
+  }
+
+  #take(outputs: SlotOutput[]): void {
+    for (const output of outputs) {
+      const row = this.#rows.get(output.slot)
+      // A model may say several tokens of a slot in one step; those after the end are not wanted.
+      if (row) this.#say(row, output)
+    }
+  }
+
+  #say(row: Row, output: SlotOutput): void {
+    if (output.id >= 0) {
+      row.pending.push(output.id)
+      row.generated++
+      if (output.text !== '' && this.#emit(row, { text: output.text, ids: row.pending.splice(0) })) {
+        this.#complete(row, 'stop_sequence')
+        return
+      }
+    }
+    if (output.end !== null) this.#complete(row, output.end)
+    else if (row.generated >= row.maxTokens) this.#complete(row, 'length')
+  }
+
+  /** Returns true when a stop string was met. */
+  #emit(row: Row, piece: Piece): boolean {
+    if (row.stop === null) {
+      this.#cell(row, piece)
+      return false
+    }
+    const { pieces, stopped } = row.stop.push(piece)
+    for (const piece of pieces) this.#cell(row, piece)
+    return stopped
+  }
+
+  #cell(row: Row, { text, ids }: Piece): void {
+    if (this.#flush.events === 0) this.#gatheringSince = performance.now()
+    this.#flush.cells.push(row.handle, text, ids.length, ...ids)
+    this.#flush.events++
+    if (row.silent) this.#urgent = true
+    row.silent = false
+  }
+
+  #complete(row: Row, finishReason: FinishReason): void {
+    if (finishReason !== 'stop_sequence') for (const piece of row.stop?.flush() ?? []) this.#cell(row, piece)
+    // A character that never became whole is not shown, but its tokens were generated and count.
+    if (row.pending.length > 0) this.#cell(row, { text: '', ids: row.pending })
+    this.#end(row, { handle: row.handle, type: 'completed', finishReason })
+  }
+
+  #end(row: Row, end: End): void {
+    this.#rows.delete(row.slot)
+    this.#model.release(row.slot)
+    this.#push(end)
+  }
+
+  #push(end: End): void {
+    this.#flush.ends.push(end)
+    this.#urgent = true
+  }
+
+  #gathered(): boolean {
+    const { events } = this.#flush
+    return events >= GATHER_EVENTS || (events > 0 && performance.now() - this.#gatheringSince >= GATHER_MS)
+  }
+
+  #send(): void {
+    this.#urgent = false
+    const flush = this.#flush
+    if (flush.events + flush.ends.length + flush.admitted.length === 0) return
+    this.#inFlight += flush.events
+    this.#flush = emptyFlush()
+    this.#post(flush)
+  }
+
+  /** Until a message comes or `ms` have passed. */
+  #wait(ms: number): Promise<void> {
+    if (this.#inbox.length > 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      const timer = Number.isFinite(ms) ? setTimeout(resolve, Math.ceil(ms)) : undefined
+      this.#wake = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+
+  #post(message: FromWorker): void {
+    this.#port.postMessage(message)
+  }
+}
+
+const emptyFlush = (): WorkerFlush => ({ type: 'flush', admitted: [], cells: [], events: 0, ends: [] })

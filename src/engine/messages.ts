@@ -1,0 +1,42 @@
+/**
+ * What the main thread and a worker thread say to each other, over one MessagePort per worker.
+ *
+ * A task is a small integer here (`handle`), new for every attempt, so that words of a lost attempt are never
+ * taken for the present one's. Tokens cross as one flat array per flush: on the receiving side an object per
+ * token costs ten times as much.
+ */
+import type { FinishReason } from '../core/event.js'
+import type { Generation, ModelSource } from '../model/model.js'
+
+export type Handle = number
+
+/** What a worker thread is started with. */
+export type WorkerStart = { source: ModelSource; port: import('node:worker_threads').MessagePort; maxInFlight: number }
+
+export type ToWorker =
+  | { type: 'start'; handle: Handle; generation: Generation; stop: string[] }
+  | { type: 'cancel'; handle: Handle }
+  /** So many events of its flushes are recorded: the worker may run on. */
+  | { type: 'ack'; events: number }
+  | { type: 'close' }
+
+export type Admitted = { handle: Handle; promptTokens: number; cachedTokens: number; maxTokens: number }
+
+export type End = { handle: Handle } & (
+  | { type: 'completed'; finishReason: FinishReason }
+  | { type: 'failed'; code: string; message: string }
+  | { type: 'canceled' }
+)
+
+/** `cells`: for each token event its handle, its text, the number n of its tokens, then n token ids. */
+export type WorkerFlush = {
+  type: 'flush'
+  admitted: Admitted[]
+  cells: (number | string)[]
+  /** Token events in `cells`, for the worker's bound on what is in flight. */
+  events: number
+  /** After the cells: nothing of these tasks follows. */
+  ends: End[]
+}
+
+export type FromWorker = { type: 'ready'; slots: number } | WorkerFlush

@@ -1,0 +1,294 @@
+/**
+ * The verbs: submit, find, list, attach, cancel, close. Everything that a protocol can ask for goes through here.
+ *
+ * It knows callers by name and tasks by id, and neither sockets nor encodings. Outcomes that a caller must be told
+ * of are thrown as `RejoinError`.
+ */
+import type { Backend, QueueView } from '../backend/backend.js'
+import { RejoinError } from '../core/errors.js'
+import type { CanceledBy, Seq } from '../core/event.js'
+import { newTaskId, type TaskId } from '../core/id.js'
+import type { Logger } from '../core/logger.js'
+import type { Task, TaskSpec, TaskStatus } from '../core/task.js'
+import type { Reader } from '../log/reader.js'
+import type { ModelSource } from '../model/model.js'
+import type { TaskExtras } from '../wire/json.js'
+import { Dispatcher } from './dispatcher.js'
+import { Pump } from './pump.js'
+import { TaskRecord } from './record.js'
+import { numbered, Recorder } from './recorder.js'
+import { Registry, type Retention } from './registry.js'
+
+export type GatewayOptions = Retention & {
+  /** The first one is the default. */
+  models: { source: ModelSource; workers: number }[]
+  maxAttempts: number
+  maxInFlight: number
+  maxRingEvents: number
+  maxReaders: number
+}
+
+/** A request as it came in, for what depends on its bytes. */
+export type Received = { bytes: number; idempotency: { key: string; bodyHash: string } | null }
+
+export type Submitted = { record: TaskRecord; replay: boolean }
+
+const SWEEP_MS = 10_000
+
+export class Gateway {
+  /** Connections mark themselves here when a reader of theirs falls behind. */
+  readonly pump = new Pump()
+  readonly #options: GatewayOptions
+  readonly #backend: Backend & QueueView
+  readonly #registry: Registry
+  readonly #recorder: Recorder
+  readonly #dispatchers = new Map<string, Dispatcher>()
+  readonly #deadlines = new Map<TaskId, NodeJS.Timeout>()
+  readonly #sweeper: NodeJS.Timeout
+  readonly #defaultModel: string
+  #ordinal = 0
+  #readers = 0
+  #opened = false
+  #draining = false
+  #drained: () => void = () => {}
+
+  constructor(options: GatewayOptions, backend: Backend & QueueView, logger: Logger) {
+    this.#options = options
+    this.#backend = backend
+    this.#registry = new Registry(options)
+    this.#recorder = new Recorder(backend, this.pump, (record) => this.#ended(record))
+    for (const { source, workers } of options.models) {
+      const { maxAttempts, maxInFlight } = options
+      const recordOf = (task: Task): TaskRecord => this.#recordOf(task)
+      const dispatcher = new Dispatcher(
+        { source, workers, maxInFlight, maxAttempts },
+        backend,
+        this.#recorder,
+        recordOf,
+        logger,
+      )
+      this.#dispatchers.set(source.name, dispatcher)
+    }
+    this.#defaultModel = options.models[0]?.source.name ?? ''
+    backend.onCancel((id, by) => this.#cancelRunning(id, by))
+    this.#sweeper = setInterval(() => this.#registry.sweep(Date.now()), SWEEP_MS).unref()
+  }
+
+  /** Loads the models; tasks are accepted before that and wait. @throws when one does not load */
+  async open(): Promise<void> {
+    await Promise.all([...this.#dispatchers.values()].map((dispatcher) => dispatcher.open()))
+    this.#opened = true
+  }
+
+  /** Every model is loaded, and the gateway is not on its way out. */
+  get ready(): boolean {
+    return this.#opened && !this.#draining && this.dispatchers.every(({ engine }) => engine.ready)
+  }
+
+  get draining(): boolean {
+    return this.#draining
+  }
+
+  get models(): string[] {
+    return [...this.#dispatchers.keys()]
+  }
+
+  get dispatchers(): Dispatcher[] {
+    return [...this.#dispatchers.values()]
+  }
+
+  /** Accepts a task, or finds the one that the same idempotency key made before.
+   * @throws RejoinError `draining`, `model_not_found`, `queue_full`, `too_many_keys`, `idempotency_conflict` */
+  async submit(owner: string, spec: TaskSpec, { bytes, idempotency }: Received): Promise<Submitted> {
+    if (this.#draining) throw new RejoinError('draining', 'the gateway is shutting down', { retryAfterS: 1 })
+    const model = spec.model ?? this.#defaultModel
+    const dispatcher = this.#dispatchers.get(model)
+    if (!dispatcher) {
+      const served = this.models.join(', ')
+      throw new RejoinError('model_not_found', `no model ${JSON.stringify(model)}; served: ${served}`, {
+        param: 'model',
+      })
+    }
+    const ahead = this.#backend.ahead(model, spec.priority)
+    this.#refuseLongWait(dispatcher, spec, ahead)
+    const task: Task = { id: newTaskId(), owner, model, spec, createdAt: Date.now(), bytes, idempotency }
+    const record = new TaskRecord(task, ++this.#ordinal, this.#options.maxRingEvents)
+    // Registered before it is enqueued: a free slot takes it before this call goes on.
+    this.#registry.add(record)
+    const queued = numbered(record, task.createdAt, { type: 'queued', position: ahead })
+    record.state.apply(queued)
+    record.log.append(queued)
+    const enqueued = await this.#backend.enqueue(task, queued)
+    if (enqueued.type === 'queued') {
+      this.#setDeadline(task)
+      return { record, replay: false }
+    }
+    this.#registry.remove(record)
+    switch (enqueued.type) {
+      case 'replay':
+        return { record: this.#registry.find(owner, enqueued.id), replay: true }
+      case 'conflict':
+        throw new RejoinError('idempotency_conflict', 'this Idempotency-Key was used with another body')
+      case 'full':
+        throw full(enqueued, dispatcher)
+      default:
+        return enqueued satisfies never
+    }
+  }
+
+  /** @throws RejoinError `task_not_found` or `log_gone` */
+  find(owner: string, id: TaskId): TaskRecord {
+    return this.#registry.find(owner, id)
+  }
+
+  /** Newest first; `before` is the ordinal of the last task seen. */
+  list(owner: string, before: number, limit: number, status: TaskStatus | null): TaskRecord[] {
+    return this.#registry.list(owner, before, limit, status)
+  }
+
+  /** A reader at a position of a task's log. Close it with `detach`.
+   * @throws RejoinError `log_gone`, `position_ahead`, `too_many_readers` */
+  attach(record: TaskRecord, after: Seq, wake: () => void): Reader {
+    if (this.#readers >= this.#options.maxReaders) {
+      throw new RejoinError('too_many_readers', `${this.#readers} readers follow, the bound`, { retryAfterS: 1 })
+    }
+    const { id } = record.task
+    const attached = record.log.attach(after, wake)
+    switch (attached.type) {
+      case 'reader':
+        this.#readers++
+        return attached.reader
+      case 'ahead':
+        throw new RejoinError(
+          'position_ahead',
+          `position ${after} is beyond the log of ${id}, which ends at ${attached.last}`,
+        )
+      case 'gone':
+        throw new RejoinError(
+          'log_gone',
+          `the events right after ${after} of ${id} are gone; the oldest kept is ${attached.first}`,
+        )
+      default:
+        return attached satisfies never
+    }
+  }
+
+  detach(reader: Reader): void {
+    reader.close()
+    this.#readers--
+  }
+
+  /** True when the task was not ended yet: its log will end with `canceled`, unless it ends otherwise first. */
+  async cancel(record: TaskRecord, by: CanceledBy): Promise<boolean> {
+    if (record.state.ended) return false
+    record.canceledBy ??= by
+    const canceling = await this.#backend.cancel(record.task.id, by)
+    if (canceling === 'taken') await this.#recorder.record([{ record, attempt: 0, bodies: [{ type: 'canceled', by }] }])
+    return true
+  }
+
+  /** What a task object tells beside its state. */
+  extras(record: TaskRecord): TaskExtras {
+    const { task, log } = record
+    const queuePosition = record.state.status === 'queued' ? this.#backend.position(task.id) : null
+    const dispatcher = this.#dispatchers.get(task.model)
+    const { slots = 0, free = 0 } = dispatcher?.engine ?? {}
+    return {
+      text: log.text(),
+      queuePosition,
+      estimatedWaitMs:
+        queuePosition === null ? null : (dispatcher?.admission.waitMs(queuePosition, slots, free) ?? null),
+      expiresAt: this.#registry.expiresAt(record),
+    }
+  }
+
+  /** No new tasks from now on; what runs gets `drainMs` to end, what waits or is late is canceled by `shutdown`. */
+  async drain(drainMs: number): Promise<void> {
+    this.#draining = true
+    for (const dispatcher of this.dispatchers) dispatcher.drain()
+    const waiting = this.#registry.unfinishedTasks().filter(({ state }) => state.status === 'queued')
+    await Promise.all(waiting.map((record) => this.cancel(record, 'shutdown')))
+    await this.#unfinishedFor(drainMs)
+    await Promise.all(this.#registry.unfinishedTasks().map((record) => this.cancel(record, 'shutdown')))
+    // The cancel acts between two steps; a step that hangs must not hold up the exit.
+    await this.#unfinishedFor(Math.min(drainMs, 2000))
+  }
+
+  async close(): Promise<void> {
+    this.#draining = true
+    clearInterval(this.#sweeper)
+    for (const timer of this.#deadlines.values()) clearTimeout(timer)
+    await Promise.all(this.dispatchers.map((dispatcher) => dispatcher.close()))
+    await this.#backend.close()
+  }
+
+  #refuseLongWait({ admission, engine }: Dispatcher, spec: TaskSpec, ahead: number): void {
+    const waitMs = admission.waitMs(ahead, engine.slots, engine.free)
+    if (spec.maxWaitMs === null || waitMs === null || waitMs <= spec.maxWaitMs) return
+    throw new RejoinError('queue_full', `the estimated wait is ${waitMs} ms, over max_wait_ms = ${spec.maxWaitMs}`, {
+      retryAfterS: Math.ceil((waitMs - spec.maxWaitMs) / 1000),
+    })
+  }
+
+  #setDeadline({ id, spec, createdAt }: Task): void {
+    if (spec.deadlineMs === null) return
+    const timer = setTimeout(
+      () => {
+        const record = this.#registry.get(id)
+        if (record) void this.cancel(record, 'deadline')
+      },
+      createdAt + spec.deadlineMs - Date.now(),
+    )
+    this.#deadlines.set(id, timer)
+  }
+
+  #cancelRunning(id: TaskId, by: CanceledBy): void {
+    const record = this.#registry.get(id)
+    if (!record) return
+    record.canceledBy ??= by
+    this.#dispatchers.get(record.task.model)?.cancel(id)
+  }
+
+  #recordOf(task: Task): TaskRecord {
+    const record = this.#registry.get(task.id)
+    if (!record) throw new Error(`${task.id} was taken from the queue but is not registered`)
+    return record
+  }
+
+  #ended(record: TaskRecord): void {
+    const { id } = record.task
+    clearTimeout(this.#deadlines.get(id))
+    this.#deadlines.delete(id)
+    this.#registry.ended(record)
+    if (this.#registry.unfinished === 0) this.#drained()
+  }
+
+  /** Until no task is unfinished, or `ms` have passed. */
+  #unfinishedFor(ms: number): Promise<void> {
+    if (this.#registry.unfinished === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms)
+      this.#drained = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+}
+
+function full(
+  { bound, max }: { bound: 'queue' | 'bytes' | 'keys'; max: number },
+  { admission, engine }: Dispatcher,
+): RejoinError {
+  const retryAfterS = admission.retryAfterS(engine.slots)
+  switch (bound) {
+    case 'queue':
+      return new RejoinError('queue_full', `${max} tasks wait, the bound`, { retryAfterS })
+    case 'bytes':
+      return new RejoinError('queue_full', `the requests that wait hold ${max} bytes, the bound`, { retryAfterS })
+    case 'keys':
+      return new RejoinError('too_many_keys', `${max} idempotency keys are in use, the bound`, { retryAfterS: 60 })
+    default:
+      return bound satisfies never
+  }
+}

@@ -1,0 +1,111 @@
+/**
+ * `import { start } from 'rejoin'`: a gateway within your own process.
+ *
+ * Puts the parts together from one config and owns their life: nothing here decides anything.
+ */
+import { fileURLToPath } from 'node:url'
+import { EmbeddedBackend } from './backend/embedded/embedded.js'
+import { type Config, ConfigError, defaults } from './config.js'
+import type { Logger } from './core/logger.js'
+import { Gateway } from './gateway/gateway.js'
+import type { ModelSource } from './model/model.js'
+import { checkModelDir, parseModelSource } from './model/source.js'
+import { Server } from './server/server.js'
+
+export type { Config } from './config.js'
+export { ConfigError } from './config.js'
+export type { ErrorCode } from './core/errors.js'
+export { ERRORS, RejoinError } from './core/errors.js'
+export type { TaskEvent } from './core/event.js'
+export type { TaskId } from './core/id.js'
+export type { Logger } from './core/logger.js'
+
+export type Running = {
+  /** `http://HOST:PORT`, with the port that was taken. */
+  url: string
+  gateway: Gateway
+  /** Resolves when every model is loaded; rejects when one cannot be. */
+  ready: Promise<void>
+  /** Refuses new tasks, gives running ones `drain-ms`, then closes everything. */
+  close(): Promise<void>
+}
+
+const SILENT: Logger = { info: () => {}, warn: () => {}, error: () => {} }
+// From dist/src to the package's own folder.
+const BUILTIN_MODEL = fileURLToPath(new URL('../../models/default', import.meta.url))
+
+/**
+ * Listens at once; the models load meanwhile, and tasks wait for them.
+ * @param given options by their flag's name; the rest have their defaults
+ * @throws ConfigError when a model cannot be served; Error when the port cannot be had
+ */
+export async function start(given: Partial<Config> = {}, logger: Logger = SILENT): Promise<Running> {
+  const config: Config = { ...defaults(), ...given }
+  const models = modelSources(config).map((source) => ({ source, workers: config.workers }))
+  const backend = new EmbeddedBackend({
+    maxQueue: config['max-queue'],
+    maxQueueBytes: config['max-queue-bytes'],
+    maxIdempotencyKeys: config['max-idempotency-keys'],
+  })
+  const gateway = new Gateway(
+    {
+      models,
+      maxAttempts: config['max-attempts'],
+      maxInFlight: config['max-in-flight'],
+      maxRingEvents: config['max-ring-events'],
+      maxReaders: config['max-readers'],
+      retentionMs: config['retention-ms'],
+      retentionBytes: config['retention-bytes'],
+    },
+    backend,
+    logger,
+  )
+  const server = new Server(
+    {
+      host: config.host,
+      port: config.port,
+      maxBodyBytes: config['max-body-bytes'],
+      maxFrameBytes: config['max-frame-bytes'],
+      maxSockets: config['max-sockets'],
+      maxSubscriptions: config['max-subscriptions'],
+      keepAliveMs: config['keep-alive-ms'],
+    },
+    gateway,
+    logger,
+  )
+  let port: number
+  try {
+    port = await server.listen()
+  } catch (error) {
+    await gateway.close()
+    throw error
+  }
+  const host = config.host.includes(':') ? `[${config.host}]` : config.host
+  return {
+    url: `http://${host}:${port}`,
+    gateway,
+    ready: gateway.open(),
+    async close() {
+      await gateway.drain(config['drain-ms'])
+      await server.close()
+      await gateway.close()
+    },
+  }
+}
+
+/** @throws ConfigError */
+function modelSources(config: Config): ModelSource[] {
+  const options = { slots: config.slots, scriptedSlots: config['scripted-slots'], builtinDir: BUILTIN_MODEL }
+  const names = new Set<string>()
+  return config.model.map((text) => {
+    try {
+      const source = parseModelSource(text, options)
+      if (source.type === 'onnx') checkModelDir(source.dir)
+      if (names.has(source.name)) throw new Error(`two models are named ${source.name}; use NAME=DIR`)
+      names.add(source.name)
+      return source
+    } catch (error) {
+      throw new ConfigError(`--model ${text}: ${(error as Error).message}`)
+    }
+  })
+}

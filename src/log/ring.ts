@@ -1,0 +1,88 @@
+/**
+ * Where the last N events of one task end, addressed by the seq they have in the whole log.
+ *
+ * An event here is 12 bytes: its end in the text (bytes), its end in tokens, and when it was said (ms since
+ * the first event). Ends and not lengths, so that any stretch of neighbours is one subtraction. The ring
+ * starts small, doubles up to its bound, then reuses its oldest slot; seq only grows, so an append is O(1).
+ * What it overwrote it does not know: `has` says so, and the caller must not guess.
+ */
+import type { Seq } from '../core/event.js'
+
+const FIRST_SLOTS = 16
+const COLUMNS = 3
+
+export class Ring {
+  readonly #maxSlots: number
+  #cells = new Uint32Array(FIRST_SLOTS * COLUMNS)
+  #last: Seq = 0
+
+  /** `maxSlots` is rounded up to a power of two, so that a slot is a mask of the seq. */
+  constructor(maxSlots: number) {
+    this.#maxSlots = 2 ** Math.ceil(Math.log2(Math.max(maxSlots, FIRST_SLOTS)))
+  }
+
+  get last(): Seq {
+    return this.#last
+  }
+
+  /** The oldest seq still here; `last + 1` when empty. */
+  get first(): Seq {
+    return Math.max(1, this.#last - this.#slots + 1)
+  }
+
+  /** Bytes of memory. */
+  get capacity(): number {
+    return this.#cells.byteLength
+  }
+
+  has(seq: Seq): boolean {
+    return seq >= this.first && seq <= this.#last
+  }
+
+  append(textEnd: number, tokenEnd: number, at: number): Seq {
+    if (this.#last >= this.#slots && this.#slots < this.#maxSlots) this.#grow()
+    this.#last++
+    const cell = this.#cell(this.#last)
+    this.#cells[cell] = textEnd
+    this.#cells[cell + 1] = tokenEnd
+    this.#cells[cell + 2] = at
+    return this.#last
+  }
+
+  textEnd(seq: Seq): number {
+    return this.#cells[this.#cell(seq)] as number
+  }
+
+  tokenEnd(seq: Seq): number {
+    return this.#cells[this.#cell(seq) + 1] as number
+  }
+
+  at(seq: Seq): number {
+    return this.#cells[this.#cell(seq) + 2] as number
+  }
+
+  /** The last seq in [low, high] whose text ends at or before `textEnd`, or `low` when none does. O(log n). */
+  lastWithin(textEnd: number, low: Seq, high: Seq): Seq {
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2)
+      if (this.textEnd(middle) <= textEnd) low = middle
+      else high = middle - 1
+    }
+    return low
+  }
+
+  get #slots(): number {
+    return this.#cells.length / COLUMNS
+  }
+
+  #cell(seq: Seq): number {
+    return ((seq - 1) & (this.#slots - 1)) * COLUMNS
+  }
+
+  // Only before the first overwrite, so slot k still holds seq k + 1 and a plain copy keeps the order.
+  #grow(): void {
+    const cells = new Uint32Array(this.#cells.length * 2)
+    cells.set(this.#cells)
+    this.#cells = cells
+  }
+}

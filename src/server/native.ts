@@ -1,0 +1,185 @@
+/**
+ * The native HTTP surface: tasks and their events (PROTOCOL sections 4 and 5).
+ *
+ * Each handler reads from the exchange, asks one verb of the gateway, and answers. Refusals are thrown and become
+ * the answer in `routes.ts`.
+ */
+import { createHash, randomInt } from 'node:crypto'
+import type { Entry } from '../core/entry.js'
+import { RejoinError } from '../core/errors.js'
+import type { Seq } from '../core/event.js'
+import { isTaskId, type TaskId } from '../core/id.js'
+import type { TaskStatus } from '../core/task.js'
+import type { Gateway, Received } from '../gateway/gateway.js'
+import type { TaskRecord } from '../gateway/record.js'
+import type { Reader } from '../log/reader.js'
+import { eventsPage, taskObject } from '../wire/json.js'
+import { parseInteger, parsePosition, parseSeconds } from '../wire/query.js'
+import { parseJson, parseTaskRequest } from '../wire/request.js'
+import { authenticate } from './auth.js'
+import { EventStream, PIECE_BYTES } from './events.js'
+import type { KeepAlive } from './keep-alive.js'
+import type { Exchange } from './request.js'
+import { waitFor } from './waiting.js'
+
+const MAX_WAIT_S = 60
+const PAGE = { default: 100, max: 1000 }
+const MAX_KEY_CHARACTERS = 255
+const STATUSES: readonly string[] = ['queued', 'running', 'completed', 'failed', 'canceled'] satisfies TaskStatus[]
+
+export const newSeed = (): number => randomInt(2 ** 47)
+
+export class NativeApi {
+  readonly #gateway: Gateway
+  readonly #keepAlive: KeepAlive
+  readonly #maxBodyBytes: number
+
+  constructor(gateway: Gateway, keepAlive: KeepAlive, maxBodyBytes: number) {
+    this.#gateway = gateway
+    this.#keepAlive = keepAlive
+    this.#maxBodyBytes = maxBodyBytes
+  }
+
+  /** POST /v1/tasks */
+  async submit(exchange: Exchange): Promise<void> {
+    const caller = authenticate()
+    const body = await exchange.body(this.#maxBodyBytes)
+    const spec = parseTaskRequest(parseJson(body), newSeed)
+    const { record, replay } = await this.#gateway.submit(caller, spec, received(exchange, body))
+    const headers: [string, string][] = [['Location', `/v1/tasks/${record.task.id}`]]
+    if (replay) headers.push(['Idempotent-Replay', 'true'])
+    if (!exchange.open) return
+    if (exchange.wantsEvents) this.#stream(exchange, record, 0, headers)
+    else exchange.json(replay ? 200 : 202, this.#object(record), headers)
+  }
+
+  /** GET /v1/tasks/{id} */
+  async task(exchange: Exchange, id: string): Promise<void> {
+    const record = this.#find(id)
+    const waitMs = parseSeconds(exchange.query.get('wait'), 'wait', MAX_WAIT_S) ?? 0
+    if (waitMs > 0 && !record.state.ended) {
+      const ended = (): boolean => record.state.ended
+      await waitFor(exchange, this.#gateway, record, record.log.lastSeq, waitMs, ended, () => {})
+    }
+    const etag = `"${record.log.lastSeq}"`
+    const known = exchange.header('if-none-match').split(',')
+    if (known.some((tag) => tag.trim().replace(/^W\//, '') === etag)) exchange.empty(304, [['ETag', etag]])
+    else exchange.json(200, this.#object(record), [['ETag', etag]])
+  }
+
+  /** GET /v1/tasks */
+  list(exchange: Exchange): void {
+    const { query } = exchange
+    const status = query.get('status')
+    if (status !== null && !STATUSES.includes(status)) {
+      throw new RejoinError(
+        'invalid_request',
+        `\`status\` must be one of ${STATUSES.join(', ')}, got ${JSON.stringify(status)}`,
+        {
+          param: 'status',
+        },
+      )
+    }
+    const limit = parseInteger(query.get('limit'), 'limit', 1, PAGE.max) ?? PAGE.default
+    const before = parseInteger(query.get('cursor'), 'cursor', 1, Number.MAX_SAFE_INTEGER) ?? Number.POSITIVE_INFINITY
+    const found = this.#gateway.list(authenticate(), before, limit + 1, status as TaskStatus | null)
+    const page = found.slice(0, limit)
+    const more = found.length > limit
+    exchange.json(200, {
+      object: 'list',
+      data: page.map((record) => this.#object(record)),
+      has_more: more,
+      next_cursor: more ? String(page.at(-1)?.ordinal) : null,
+    })
+  }
+
+  /** DELETE /v1/tasks/{id} */
+  async cancel(exchange: Exchange, id: string): Promise<void> {
+    const record = this.#find(id)
+    const canceling = await this.#gateway.cancel(record, 'client')
+    exchange.json(canceling ? 202 : 200, this.#object(record))
+  }
+
+  /** GET /v1/tasks/{id}/events */
+  async events(exchange: Exchange, id: string): Promise<void> {
+    const record = this.#find(id)
+    if (!exchange.wantsEvents) return this.#page(exchange, record)
+    const after = streamPosition(exchange)
+    // The terminal event was seen: 204 is what makes an EventSource stop coming back.
+    if (record.log.ended && after === record.log.lastSeq) exchange.empty(204)
+    else this.#stream(exchange, record, after, [])
+  }
+
+  /** GET /v1/tasks/{id}/artifacts/{name} */
+  artifact(_exchange: Exchange, id: string, name: string): void {
+    const record = this.#find(id)
+    throw new RejoinError('artifact_not_found', `${record.task.id} has no artifact ${JSON.stringify(name)}`)
+  }
+
+  #stream(exchange: Exchange, record: TaskRecord, after: Seq, headers: [string, string][]): void {
+    new EventStream(exchange, this.#gateway, this.#keepAlive, record, after, headers)
+  }
+
+  /** Events as one JSON page; with `wait`, a long poll. */
+  async #page(exchange: Exchange, record: TaskRecord): Promise<void> {
+    const { query } = exchange
+    const after = parsePosition(query.get('after'), 'after') ?? 0
+    const limit = parseInteger(query.get('limit'), 'limit', 1, PAGE.max) ?? PAGE.default
+    const waitMs = parseSeconds(query.get('wait'), 'wait', MAX_WAIT_S) ?? 0
+    const enough = (reader: Reader): boolean => waitMs === 0 || reader.behind || reader.done
+    const page = await waitFor(exchange, this.#gateway, record, after, waitMs, enough, (reader) => {
+      const entries = take(reader, limit)
+      return eventsPage(record.task.id, entries, reader.position, reader.done)
+    })
+    exchange.send(200, 'application/json', page, [['Cache-Control', 'no-store']])
+  }
+
+  #find(id: string): TaskRecord {
+    return this.#gateway.find(authenticate(), checkedId(id))
+  }
+
+  #object(record: TaskRecord): Record<string, unknown> {
+    return taskObject(record.state, this.#gateway.extras(record))
+  }
+}
+
+/** @throws RejoinError `task_not_found`: an id of another form names no task */
+export function checkedId(text: string): TaskId {
+  if (!isTaskId(text)) throw new RejoinError('task_not_found', `no task ${JSON.stringify(text.slice(0, 100))}`)
+  return text
+}
+
+function take(reader: Reader, limit: number): Entry[] {
+  const entries: Entry[] = []
+  for (let entry = reader.next(PIECE_BYTES); entry; entry = reader.next(PIECE_BYTES)) {
+    entries.push(entry)
+    if (entries.length === limit) break
+  }
+  return entries
+}
+
+/** The header wins over the query: a reconnecting EventSource sends both, and only the header moves on. */
+function streamPosition(exchange: Exchange): Seq {
+  return (
+    parsePosition(exchange.header('last-event-id') || null, 'Last-Event-ID') ??
+    parsePosition(exchange.query.get('after'), 'after') ??
+    parsePosition(exchange.query.get('last_event_id'), 'last_event_id') ??
+    parsePosition(exchange.query.get('starting_after'), 'starting_after') ??
+    0
+  )
+}
+
+function received(exchange: Exchange, body: Uint8Array): Received {
+  const key = exchange.header('idempotency-key')
+  if (key === '') return { bytes: body.byteLength, idempotency: null }
+  if (key.length > MAX_KEY_CHARACTERS) {
+    throw new RejoinError(
+      'invalid_request',
+      `\`Idempotency-Key\` has ${key.length} characters, over ${MAX_KEY_CHARACTERS}`,
+      {
+        param: 'Idempotency-Key',
+      },
+    )
+  }
+  return { bytes: body.byteLength, idempotency: { key, bodyHash: createHash('sha256').update(body).digest('base64') } }
+}

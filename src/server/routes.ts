@@ -1,0 +1,64 @@
+/**
+ * The table of paths, and what becomes of a refusal.
+ *
+ * A path that exists answers a wrong method with 405 and `Allow`; any other path is 404. Whatever a handler throws
+ * becomes one error object: a `RejoinError` as it is, anything else as `internal`, with the cause in the log only.
+ */
+import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js'
+import { RejoinError } from '../core/errors.js'
+import type { Logger } from '../core/logger.js'
+import type { NativeApi } from './native.js'
+import type { OpsApi } from './ops.js'
+import type { Page } from './page.js'
+import { Exchange } from './request.js'
+
+type Method = 'GET' | 'POST' | 'DELETE'
+/** Called in the request's first turn; `part(k)` is the k-th `:part` of the path. */
+type Handler = (exchange: Exchange, ...parts: string[]) => void | Promise<void>
+type Apis = { native: NativeApi; ops: OpsApi; page: Page }
+
+const table = ({ native, ops, page }: Apis): Record<string, Partial<Record<Method, Handler>>> => ({
+  '/': { GET: (x) => page.get(x) },
+  '/healthz': { GET: (x) => ops.health(x) },
+  '/readyz': { GET: (x) => ops.readiness(x) },
+  '/v1/models': { GET: (x) => ops.models(x) },
+  '/v1/models/:model': { GET: (x, model = '') => ops.model(x, model) },
+  '/v1/tasks': { GET: (x) => native.list(x), POST: (x) => native.submit(x) },
+  '/v1/tasks/:id': { GET: (x, id = '') => native.task(x, id), DELETE: (x, id = '') => native.cancel(x, id) },
+  '/v1/tasks/:id/events': { GET: (x, id = '') => native.events(x, id) },
+  '/v1/tasks/:id/artifacts/:name': { GET: (x, id = '', name = '') => native.artifact(x, id, name) },
+  '/v1/ws': {
+    GET: () => {
+      throw new RejoinError('upgrade_required', '/v1/ws is for WebSockets')
+    },
+  },
+})
+
+export function route(app: TemplatedApp, apis: Apis, logger: Logger): void {
+  for (const [pattern, methods] of Object.entries(table(apis))) {
+    const parts = pattern.split('/').filter((part) => part.startsWith(':')).length
+    const allowed = Object.keys(methods).join(', ')
+    app.any(pattern, (res, req) => {
+      const given = Array.from({ length: parts }, (_, index) => req.getParameter(index))
+      const exchange = new Exchange(res, req)
+      const handler = methods[exchange.method as Method]
+      if (handler) return answer(exchange, logger, () => handler(exchange, ...given))
+      const message = `${exchange.method} ${exchange.path} is not allowed; allowed: ${allowed}`
+      exchange.fail(new RejoinError('method_not_allowed', message), [['Allow', allowed]])
+    })
+  }
+  app.any('/*', (res: HttpResponse, req: HttpRequest) => {
+    const exchange = new Exchange(res, req)
+    exchange.fail(new RejoinError('not_found', `no path ${exchange.path}`))
+  })
+}
+
+async function answer(exchange: Exchange, logger: Logger, handle: () => void | Promise<void>): Promise<void> {
+  try {
+    await handle()
+  } catch (error) {
+    if (error instanceof RejoinError) return exchange.fail(error)
+    logger.error({ err: error, requestId: exchange.requestId, path: exchange.path }, 'a request was not handled')
+    exchange.fail(new RejoinError('internal', `the gateway has a defect; request ${exchange.requestId}`))
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * The HTTP and WebSocket server of one gateway.
+ */
+import uWS from 'uWebSockets.js'
+import type { Logger } from '../core/logger.js'
+import type { Gateway } from '../gateway/gateway.js'
+import { KeepAlive } from './keep-alive.js'
+import { NativeApi } from './native.js'
+import { OpsApi } from './ops.js'
+import { Page } from './page.js'
+import { route } from './routes.js'
+import { SocketApi, type SocketOptions } from './socket.js'
+
+export type ServerOptions = SocketOptions & {
+  host: string
+  /** 0 = any free one. */
+  port: number
+  maxBodyBytes: number
+  keepAliveMs: number
+}
+
+type Listen = (host: string, port: number, options: number, listening: (socket: Listening | false) => void) => void
+type Listening = Parameters<typeof uWS.us_socket_local_port>[0]
+
+/** Time for close frames and last bytes to leave before the sockets are cut. */
+const LINGER_MS = 100
+
+export class Server {
+  readonly #options: ServerOptions
+  readonly #app = uWS.App()
+  readonly #sockets: SocketApi
+  readonly #keepAlive: KeepAlive
+
+  constructor(options: ServerOptions, gateway: Gateway, logger: Logger) {
+    this.#options = options
+    this.#sockets = new SocketApi(gateway, options, logger)
+    this.#keepAlive = new KeepAlive(options.keepAliveMs)
+    const native = new NativeApi(gateway, this.#keepAlive, options.maxBodyBytes)
+    this.#app.ws('/v1/ws', this.#sockets.behavior)
+    route(this.#app, { native, ops: new OpsApi(gateway), page: new Page() }, logger)
+  }
+
+  /** Returns the port. @throws when the address cannot be had */
+  listen(): Promise<number> {
+    const { host, port } = this.#options
+    // The typings miss the constant, and the overload that takes host and options together.
+    const native = {
+      exclusive: (uWS as unknown as { LIBUS_LISTEN_EXCLUSIVE_PORT: number }).LIBUS_LISTEN_EXCLUSIVE_PORT,
+      listen: this.#app.listen as unknown as Listen,
+    }
+    return new Promise((resolve, reject) => {
+      // Exclusive: without it a second process may share the port in silence and take half of the connections.
+      native.listen.call(this.#app, host, port, native.exclusive, (socket) => {
+        if (socket) resolve(uWS.us_socket_local_port(socket))
+        else reject(new Error(`cannot listen on ${host}:${port}: the port is in use or the address is not ours`))
+      })
+    })
+  }
+
+  async close(): Promise<void> {
+    this.#sockets.close()
+    this.#keepAlive.close()
+    await new Promise((resolve) => setTimeout(resolve, LINGER_MS))
+    this.#app.close()
+  }
+}

@@ -1,0 +1,314 @@
+/**
+ * The native WebSocket (PROTOCOL section 6): any number of tasks on one socket, as JSON or msgpack.
+ *
+ * Each subscription is a reader. What is behind is written round by round, one event per task and round, so that no
+ * task's backlog holds up another's live tokens, and only while the socket has room: a client that does not read
+ * costs its positions and at most about `HIGH_WATER_BYTES` of buffer. A bad frame is answered, not punished;
+ * three in a row are.
+ */
+import type { HttpRequest, HttpResponse, us_socket_context_t, WebSocket, WebSocketBehavior } from 'uWebSockets.js'
+import type { Entry } from '../core/entry.js'
+import { RejoinError } from '../core/errors.js'
+import type { Seq } from '../core/event.js'
+import type { Logger } from '../core/logger.js'
+import type { Gateway } from '../gateway/gateway.js'
+import type { Pumpable } from '../gateway/pump.js'
+import type { TaskRecord } from '../gateway/record.js'
+import type { Reader } from '../log/reader.js'
+import { type ClientFrame, parseFrame, type Ref, refOf } from '../wire/frames.js'
+import { entryJson, errorObject, taskObject } from '../wire/json.js'
+import { entryMsgpack, pack, unpack } from '../wire/msgpack.js'
+import { parseJson, parseTaskRequest } from '../wire/request.js'
+import { authenticate } from './auth.js'
+import { PIECE_BYTES } from './events.js'
+import { checkedId, newSeed } from './native.js'
+import { Exchange } from './request.js'
+
+export type SocketOptions = { maxFrameBytes: number; maxSockets: number; maxSubscriptions: number }
+
+/** How the frames of one subprotocol look. */
+type Format = {
+  name: string
+  binary: boolean
+  entry: (entry: Entry) => string | Uint8Array
+  encode: (value: unknown) => string | Uint8Array
+  decode: (bytes: Uint8Array) => unknown
+}
+
+const JSON_FORMAT: Format = {
+  name: 'rejoin.v1.json',
+  binary: false,
+  entry: entryJson,
+  encode: (value) => JSON.stringify(value),
+  decode: parseJson,
+}
+const MSGPACK_FORMAT: Format = {
+  name: 'rejoin.v1.msgpack',
+  binary: true,
+  entry: entryMsgpack,
+  encode: pack,
+  decode: unpack,
+}
+const FORMATS = [JSON_FORMAT, MSGPACK_FORMAT]
+const KNOWN = FORMATS.map(({ name }) => name).join(', ')
+
+const HIGH_WATER_BYTES = 65_536
+/** Answers that a client makes us buffer by asking without reading; past this it is closed. */
+const MAX_UNREAD_BYTES = 4_194_304
+const MAX_STRIKES = 3
+const IDLE_TIMEOUT_S = 60
+
+const CLOSE = { policy: 1008, tooBig: 1009, restart: 1012, tryAgain: 1013 } as const
+
+type Data = { format: Format; connection: Connection | null }
+
+export class SocketApi {
+  readonly #gateway: Gateway
+  readonly #options: SocketOptions
+  readonly #logger: Logger
+  readonly #connections = new Set<Connection>()
+
+  constructor(gateway: Gateway, options: SocketOptions, logger: Logger) {
+    this.#gateway = gateway
+    this.#options = options
+    this.#logger = logger
+  }
+
+  get behavior(): WebSocketBehavior<Data> {
+    return {
+      // One byte more than allowed gets through, so that the close can say 1009; uWebSockets.js itself just hangs up.
+      maxPayloadLength: this.#options.maxFrameBytes * 4,
+      // Never drops: we look at what is buffered before we write.
+      maxBackpressure: 0,
+      idleTimeout: IDLE_TIMEOUT_S,
+      sendPingsAutomatically: true,
+      upgrade: (res, req, context) => this.#upgrade(res, req, context),
+      open: (ws) => this.#opened(ws),
+      message: (ws, message) => {
+        ws.getUserData().connection?.receive(new Uint8Array(message))
+      },
+      drain: (ws) => {
+        ws.getUserData().connection?.pump()
+      },
+      close: (ws) => {
+        const { connection } = ws.getUserData()
+        if (!connection) return
+        connection.closed()
+        this.#connections.delete(connection)
+      },
+    }
+  }
+
+  /** Tells every client to come back to the next process. */
+  close(): void {
+    for (const connection of this.#connections) connection.end(CLOSE.restart, 'service restart')
+  }
+
+  #upgrade(res: HttpResponse, req: HttpRequest, context: us_socket_context_t): void {
+    const key = req.getHeader('sec-websocket-key')
+    const extensions = req.getHeader('sec-websocket-extensions')
+    const named = req.getHeader('sec-websocket-protocol')
+    const exchange = new Exchange(res, req)
+    const format = this.#accept(exchange, named)
+    if (!format) return
+    res.cork(() => {
+      res.writeStatus('101 Switching Protocols').writeHeader('X-Request-Id', exchange.requestId)
+      res.upgrade<Data>({ format, connection: null }, key, named === '' ? '' : format.name, extensions, context)
+    })
+  }
+
+  /** The format to speak; null when the upgrade was refused. */
+  #accept(exchange: Exchange, named: string): Format | null {
+    const { maxSockets } = this.#options
+    const format = formatOf(named)
+    const refusal =
+      format === null
+        ? new RejoinError('invalid_request', `no subprotocol of ${JSON.stringify(named)} is known; known: ${KNOWN}`)
+        : this.#gateway.draining
+          ? new RejoinError('draining', 'the gateway is shutting down', { retryAfterS: 1 })
+          : this.#connections.size >= maxSockets
+            ? new RejoinError('too_many_sockets', `${maxSockets} sockets are open, the bound`, { retryAfterS: 1 })
+            : null
+    if (refusal) exchange.fail(refusal)
+    return refusal ? null : format
+  }
+
+  #opened(ws: WebSocket<Data>): void {
+    const data = ws.getUserData()
+    data.connection = new Connection(ws, data.format, this.#gateway, this.#options, this.#logger)
+    this.#connections.add(data.connection)
+  }
+}
+
+/** Null when some are named and none is known. */
+function formatOf(named: string): Format | null {
+  if (named === '') return JSON_FORMAT
+  const names = named.split(',').map((name) => name.trim())
+  return FORMATS.find(({ name }) => names.includes(name)) ?? null
+}
+
+type Subscription = { record: TaskRecord; reader: Reader }
+
+class Connection implements Pumpable {
+  readonly #ws: WebSocket<Data>
+  readonly #format: Format
+  readonly #gateway: Gateway
+  readonly #options: SocketOptions
+  readonly #logger: Logger
+  readonly #caller = authenticate()
+  readonly #subscriptions = new Map<string, Subscription>()
+  // Those with something to write, in the order of their turns.
+  readonly #behind = new Set<Subscription>()
+  #strikes = 0
+  #open = true
+
+  constructor(ws: WebSocket<Data>, format: Format, gateway: Gateway, options: SocketOptions, logger: Logger) {
+    this.#ws = ws
+    this.#format = format
+    this.#gateway = gateway
+    this.#options = options
+    this.#logger = logger
+  }
+
+  receive(bytes: Uint8Array): void {
+    const { maxFrameBytes } = this.#options
+    if (bytes.byteLength > maxFrameBytes) {
+      this.end(CLOSE.tooBig, `a frame may have ${maxFrameBytes} bytes`)
+      return
+    }
+    let value: unknown
+    try {
+      value = this.#format.decode(bytes)
+      const frame = parseFrame(value)
+      if (frame === null) throw new RejoinError('invalid_request', 'the frame is no object of the protocol’s table')
+      this.#strikes = 0
+      this.#obey(frame, bytes.byteLength).catch((error: unknown) => this.#refuse(frame, error))
+    } catch (error) {
+      this.#refuse(value, error)
+      // A wrong position is a wrong value in a right frame.
+      if (error instanceof RejoinError && error.code === 'invalid_position') return
+      this.#strikes++
+      if (this.#strikes >= MAX_STRIKES) this.end(CLOSE.policy, 'three frames in a row that are not of the protocol')
+    }
+  }
+
+  /** Writes what is behind, a round at a time, while the socket has room. */
+  pump(): void {
+    if (!this.#open || this.#behind.size === 0) return
+    this.#ws.cork(() => {
+      while (this.#open && this.#behind.size > 0 && this.#room) this.#round()
+    })
+  }
+
+  end(code: number, reason: string): void {
+    if (this.#open) this.#ws.end(code, reason)
+  }
+
+  closed(): void {
+    this.#open = false
+    for (const { reader } of this.#subscriptions.values()) this.#gateway.detach(reader)
+    this.#subscriptions.clear()
+    this.#behind.clear()
+  }
+
+  get #room(): boolean {
+    return this.#ws.getBufferedAmount() < HIGH_WATER_BYTES
+  }
+
+  #round(): void {
+    for (const subscription of this.#behind) {
+      if (!this.#room) return
+      // To the back of the line; a set keeps the order of insertion, and this loop would meet it again.
+      this.#behind.delete(subscription)
+      const entry = subscription.reader.next(PIECE_BYTES)
+      if (entry) this.#ws.send(this.#format.entry(entry), this.#format.binary)
+      if (subscription.reader.behind) this.#behind.add(subscription)
+      else if (subscription.reader.done) this.#drop(subscription)
+    }
+  }
+
+  async #obey(frame: ClientFrame, bytes: number): Promise<void> {
+    switch (frame.type) {
+      case 'submit': {
+        const spec = parseTaskRequest(frame.request, newSeed)
+        const { record } = await this.#gateway.submit(this.#caller, spec, { bytes, idempotency: null })
+        const task = taskObject(record.state, this.#gateway.extras(record))
+        this.#follow(record, 0, { type: 'accepted', ...ref(frame), task })
+        return
+      }
+      case 'subscribe': {
+        const record = this.#find(frame.task)
+        const reply = { type: 'subscribed', ...ref(frame), task: record.task.id, last_seq: record.log.lastSeq }
+        this.#follow(record, frame.after, reply)
+        return
+      }
+      case 'unsubscribe': {
+        const subscription = this.#subscriptions.get(frame.task)
+        if (subscription) this.#drop(subscription)
+        this.#answer({ type: 'unsubscribed', ...ref(frame), task: frame.task })
+        return
+      }
+      case 'cancel': {
+        const record = this.#find(frame.task)
+        this.#answer({ type: 'canceling', ...ref(frame), task: frame.task })
+        await this.#gateway.cancel(record, 'client')
+        return
+      }
+      case 'ping':
+        this.#answer({ type: 'pong', ...ref(frame) })
+        return
+      default:
+        frame satisfies never
+    }
+  }
+
+  /** Answers, then sends the events after `after`. A second subscription to a task takes the place of the first. */
+  #follow(record: TaskRecord, after: Seq, reply: Record<string, unknown>): void {
+    if (!this.#open) return
+    const { id } = record.task
+    const { maxSubscriptions } = this.#options
+    const known = this.#subscriptions.get(id)
+    if (!known && this.#subscriptions.size >= maxSubscriptions) {
+      const message = `this socket follows ${maxSubscriptions} tasks, the bound`
+      throw new RejoinError('too_many_subscriptions', message, { retryAfterS: 1 })
+    }
+    const reader = this.#gateway.attach(record, after, () => {
+      this.#behind.add(subscription)
+      this.#gateway.pump.mark(this)
+    })
+    const subscription: Subscription = { record, reader }
+    if (known) this.#drop(known)
+    this.#subscriptions.set(id, subscription)
+    this.#answer(reply)
+    if (reader.done) this.#drop(subscription)
+    else if (reader.behind) this.#behind.add(subscription)
+    this.pump()
+  }
+
+  #drop(subscription: Subscription): void {
+    this.#gateway.detach(subscription.reader)
+    this.#behind.delete(subscription)
+    this.#subscriptions.delete(subscription.record.task.id)
+  }
+
+  #find(task: string): TaskRecord {
+    return this.#gateway.find(this.#caller, checkedId(task))
+  }
+
+  #refuse(frame: unknown, thrown: unknown): void {
+    const error = thrown instanceof RejoinError ? thrown : new RejoinError('internal', 'the gateway has a defect')
+    if (error !== thrown) this.#logger.error({ err: thrown }, 'a frame was not handled')
+    this.#answer({ type: 'error', ...refOf(frame), ...errorObject(error) })
+  }
+
+  #answer(value: unknown): void {
+    if (!this.#open) return
+    if (this.#ws.getBufferedAmount() > MAX_UNREAD_BYTES) {
+      this.end(CLOSE.tryAgain, 'answers are not read')
+      return
+    }
+    this.#ws.send(this.#format.encode(value), this.#format.binary)
+  }
+}
+
+const ref = (frame: { ref?: Ref }): { ref?: Ref } => (frame.ref === undefined ? {} : { ref: frame.ref })

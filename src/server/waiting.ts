@@ -1,0 +1,46 @@
+/**
+ * An answer that waits for a task: until something new is there, or its end, or the time is up.
+ *
+ * It is a reader like any other, so it counts against `--max-readers` and ends with its connection.
+ */
+import type { Seq } from '../core/event.js'
+import type { Gateway } from '../gateway/gateway.js'
+import type { Pumpable } from '../gateway/pump.js'
+import type { TaskRecord } from '../gateway/record.js'
+import type { Reader } from '../log/reader.js'
+import type { Exchange } from './request.js'
+
+/** Hands the reader over when `enough` says so, or after `ms`; it is detached afterwards.
+ * Never resolves when the client goes away. @throws RejoinError as `Gateway.attach` does */
+export function waitFor<T>(
+  exchange: Exchange,
+  gateway: Gateway,
+  record: TaskRecord,
+  after: Seq,
+  ms: number,
+  enough: (reader: Reader) => boolean,
+  answer: (reader: Reader) => T,
+): Promise<T> {
+  return new Promise((resolve) => {
+    const waiting: Pumpable = {
+      pump: () => {
+        if (enough(reader)) finish()
+      },
+    }
+    const reader = gateway.attach(record, after, () => gateway.pump.mark(waiting))
+    let over = false
+    const leave = (): boolean => {
+      if (over) return false
+      over = true
+      clearTimeout(timer)
+      gateway.detach(reader)
+      return true
+    }
+    const finish = (): void => {
+      if (leave()) resolve(answer(reader))
+    }
+    const timer = setTimeout(finish, ms)
+    exchange.onAborted(leave)
+    if (enough(reader)) finish()
+  })
+}

@@ -1,0 +1,168 @@
+/**
+ * The task request of PROTOCOL section 4: from bytes nobody has checked to a `TaskSpec`.
+ *
+ * One definition is the type, the check and the schema. The first thing wrong is named with the field, the
+ * bound and the value given; a field that the protocol does not have is refused, because ignoring a misspelt
+ * `max_token` costs its sender money in silence.
+ */
+import { isUtf8 } from 'node:buffer'
+import Type from 'typebox'
+import { Compile } from 'typebox/compile'
+import { RejoinError } from '../core/errors.js'
+import type { Prompt, Sampling, TaskSpec } from '../core/task.js'
+
+const DAY_MS = 86_400_000
+
+const MessageSchema = Type.Object(
+  {
+    role: Type.Union([
+      Type.Literal('system'),
+      Type.Literal('developer'),
+      Type.Literal('user'),
+      Type.Literal('assistant'),
+    ]),
+    content: Type.String(),
+  },
+  { additionalProperties: false },
+)
+
+const OnDisconnect = Type.Union([
+  Type.Literal('continue'),
+  Type.Literal('cancel'),
+  Type.Literal('pause'),
+  Type.Object({ cancel_after_ms: Type.Integer({ minimum: 0, maximum: DAY_MS }) }, { additionalProperties: false }),
+])
+
+export const TaskRequestSchema = Type.Object(
+  {
+    model: Type.Optional(Type.String({ minLength: 1, maxLength: 200 })),
+    prompt: Type.Optional(Type.String()),
+    messages: Type.Optional(Type.Array(MessageSchema, { minItems: 1, maxItems: 1000 })),
+    max_tokens: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000 })),
+    temperature: Type.Optional(Type.Number({ minimum: 0, maximum: 5 })),
+    top_p: Type.Optional(Type.Number({ exclusiveMinimum: 0, maximum: 1 })),
+    top_k: Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000_000 })),
+    min_p: Type.Optional(Type.Number({ minimum: 0, maximum: 1 })),
+    repetition_penalty: Type.Optional(Type.Number({ exclusiveMinimum: 0, maximum: 10 })),
+    seed: Type.Optional(Type.Integer({ minimum: Number.MIN_SAFE_INTEGER, maximum: Number.MAX_SAFE_INTEGER })),
+    stop: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 256 }), { maxItems: 8 })),
+    logprobs: Type.Optional(Type.Boolean()),
+    priority: Type.Optional(Type.Integer({ minimum: 0, maximum: 9 })),
+    deadline_ms: Type.Optional(Type.Integer({ minimum: 1, maximum: 7 * DAY_MS })),
+    max_wait_ms: Type.Optional(Type.Integer({ minimum: 0, maximum: 7 * DAY_MS })),
+    on_disconnect: Type.Optional(OnDisconnect),
+    webhook: Type.Optional(
+      Type.Object({ url: Type.String({ minLength: 1, maxLength: 2048 }) }, { additionalProperties: false }),
+    ),
+    metadata: Type.Optional(
+      Type.Record(Type.String({ pattern: '^[\\s\\S]{1,64}$' }), Type.String({ maxLength: 512 }), { maxProperties: 16 }),
+    ),
+  },
+  { additionalProperties: false },
+)
+
+export type TaskRequest = Type.Static<typeof TaskRequestSchema>
+
+const check = Compile(TaskRequestSchema)
+
+/** @throws RejoinError `invalid_json` */
+export function parseJson(bytes: Uint8Array): unknown {
+  if (!isUtf8(bytes)) throw new RejoinError('invalid_json', 'the text is not valid UTF-8')
+  try {
+    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'))
+  } catch (error) {
+    throw new RejoinError('invalid_json', `the text is not JSON: ${(error as Error).message}`)
+  }
+}
+
+/** `newSeed` gives the seed when the caller has none: an answer must be able to go on after a crash.
+ * @throws RejoinError `invalid_request`, `unknown_field` or `unsupported_field` */
+export function parseTaskRequest(value: unknown, newSeed: () => number): TaskSpec {
+  if (!check.Check(value)) throw firstFault(value)
+  refuseUnsupported(value)
+  return {
+    ...(value.model === undefined ? {} : { model: value.model }),
+    prompt: promptOf(value),
+    maxTokens: value.max_tokens ?? null,
+    sampling: samplingOf(value, newSeed),
+    stop: value.stop ?? [],
+    priority: value.priority ?? 5,
+    deadlineMs: value.deadline_ms ?? null,
+    maxWaitMs: value.max_wait_ms ?? null,
+    metadata: value.metadata ?? {},
+  }
+}
+
+function promptOf({ prompt, messages }: TaskRequest): Prompt {
+  if ((prompt === undefined) === (messages === undefined)) {
+    throw new RejoinError('invalid_request', 'exactly one of `prompt` and `messages` is needed', { param: 'prompt' })
+  }
+  return prompt === undefined ? { type: 'chat', messages: messages ?? [] } : { type: 'text', text: prompt }
+}
+
+function samplingOf(value: TaskRequest, newSeed: () => number): Sampling {
+  return {
+    ...(value.temperature === undefined ? {} : { temperature: value.temperature }),
+    ...(value.top_p === undefined ? {} : { topP: value.top_p }),
+    ...(value.top_k === undefined ? {} : { topK: value.top_k }),
+    ...(value.min_p === undefined ? {} : { minP: value.min_p }),
+    ...(value.repetition_penalty === undefined ? {} : { repetitionPenalty: value.repetition_penalty }),
+    seed: value.seed ?? newSeed(),
+  }
+}
+
+// Better refused by name than accepted and not honoured.
+function refuseUnsupported(value: TaskRequest): void {
+  const refused =
+    value.logprobs === true
+      ? 'logprobs'
+      : value.webhook !== undefined
+        ? 'webhook'
+        : value.on_disconnect !== undefined && value.on_disconnect !== 'continue'
+          ? 'on_disconnect'
+          : null
+  if (refused !== null) {
+    const given = JSON.stringify(value[refused])
+    throw new RejoinError('unsupported_field', `\`${refused}\` = ${given} is not supported yet`, { param: refused })
+  }
+}
+
+/** What is wrong, as an error that names the field. Only called with a value that the check refused. */
+function firstFault(value: unknown): RejoinError {
+  const errors = check.Errors(value)
+  // An unknown field says more than the errors beside it; a union's own error comes after those of its members.
+  for (const error of errors) {
+    if (error.keyword !== 'additionalProperties') continue
+    const name = dotted(error.instancePath, error.params.additionalProperties[0])
+    return new RejoinError('unknown_field', `\`${name}\` is not a field of a task request`, { param: name })
+  }
+  const fault = errors.find((error) => error.keyword === 'anyOf') ?? errors[0]
+  if (fault === undefined) return new RejoinError('invalid_request', 'the request does not fit its schema')
+  if (fault.keyword === 'required') {
+    const name = dotted(fault.instancePath, fault.params.requiredProperties[0])
+    return new RejoinError('invalid_request', `\`${name}\` is missing`, { param: name })
+  }
+  const name = dotted(fault.instancePath)
+  const message = fault.keyword === 'anyOf' ? 'must be one of its allowed values' : fault.message
+  const what = name === '' ? 'the request' : `\`${name}\``
+  return new RejoinError('invalid_request', `${what} ${message}, got ${shown(at(value, fault.instancePath))}`, {
+    ...(name === '' ? {} : { param: name }),
+  })
+}
+
+const dotted = (path: string, last?: string): string =>
+  [...path.split('/').slice(1).map(unescaped), ...(last === undefined ? [] : [last])].join('.')
+
+// JSON Pointer, RFC 6901 section 4.
+const unescaped = (part: string): string => part.replaceAll('~1', '/').replaceAll('~0', '~')
+
+function at(value: unknown, path: string): unknown {
+  let found = value
+  for (const part of path.split('/').slice(1)) found = (found as Record<string, unknown> | null)?.[unescaped(part)]
+  return found
+}
+
+const shown = (value: unknown): string => {
+  const text = JSON.stringify(value) ?? 'nothing'
+  return text.length > 80 ? `${text.slice(0, 80)}…` : text
+}

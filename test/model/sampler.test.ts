@@ -1,0 +1,190 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { argmax, candidates, type SamplerSettings, sample, uniform } from '../../src/model/sampler.js'
+
+const neutral: SamplerSettings = { temperature: 1, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, seed: 0 }
+
+/** Logits whose softmax is the given probabilities. */
+const logitsOf = (...probabilities: number[]): Float32Array => Float32Array.from(probabilities, Math.log)
+
+const draw = (logits: Float32Array, settings: Partial<SamplerSettings>, position = 0, seen: number[] = []): number =>
+  sample(logits.slice(), { ...neutral, ...settings }, seen, position)
+
+const allowed = (logits: Float32Array, settings: Partial<SamplerSettings>): number[] =>
+  [...candidates(logits, argmax(logits), { ...neutral, ...settings })].sort((a, b) => a - b)
+
+/** How often each id was drawn in `count` draws. */
+const shares = (ids: number, count: number, drawn: (i: number) => number): number[] => {
+  const counts = new Array<number>(ids).fill(0)
+  for (let i = 0; i < count; i++) counts[drawn(i)]! += 1 / count
+  return counts
+}
+
+const assertClose = (actual: number[], expected: number[], tolerance: number): void => {
+  actual.forEach((value, i) => {
+    assert.ok(Math.abs(value - (expected[i] ?? 0)) <= tolerance, `${actual} is not near ${expected}`)
+  })
+}
+
+test('temperature 0 takes the likeliest token, the first of equal ones', () => {
+  assert.equal(draw(Float32Array.of(1, 3, 2), { temperature: 0 }), 1)
+  assert.equal(draw(Float32Array.of(1, 3, 3), { temperature: 0, seed: 7 }), 1)
+  assert.equal(draw(Float32Array.of(Number.NEGATIVE_INFINITY, -5, Number.NaN), { temperature: 0 }), 1)
+})
+
+test('tokens are drawn as often as the model says, over seeds and over positions', () => {
+  const logits = logitsOf(0.5, 0.3, 0.15, 0.05)
+
+  const overSeeds = shares(4, 20_000, (i) => draw(logits, { seed: i }))
+  const overPositions = shares(4, 20_000, (i) => draw(logits, { seed: -12345 }, i))
+
+  assertClose(overSeeds, [0.5, 0.3, 0.15, 0.05], 0.01)
+  assertClose(overPositions, [0.5, 0.3, 0.15, 0.05], 0.01)
+})
+
+test('a temperature sharpens or flattens the shares', () => {
+  const logits = logitsOf(0.8, 0.2)
+
+  const sharp = shares(2, 20_000, (i) => draw(logits, { temperature: 0.5, seed: i }))
+  const flat = shares(2, 20_000, (i) => draw(logits, { temperature: 2, seed: i }))
+
+  assertClose(sharp, [16 / 17, 1 / 17], 0.01)
+  assertClose(flat, [2 / 3, 1 / 3], 0.01)
+})
+
+test('top_k keeps the k likeliest, and 0 or more than there are keeps all', () => {
+  const logits = logitsOf(0.1, 0.4, 0.2, 0.3)
+
+  assert.deepEqual(allowed(logits, { topK: 2 }), [1, 3])
+  assert.deepEqual(allowed(logits, { topK: 0 }), [0, 1, 2, 3])
+  assert.deepEqual(allowed(logits, { topK: 9 }), [0, 1, 2, 3])
+  assertClose(
+    shares(4, 20_000, (i) => draw(logits, { topK: 2, seed: i })),
+    [0, 4 / 7, 0, 3 / 7],
+    0.01,
+  )
+})
+
+test('top_p keeps the smallest set that reaches it, of what top_k left', () => {
+  const logits = logitsOf(0.1, 0.4, 0.2, 0.3)
+
+  assert.deepEqual(allowed(logits, { topP: 0.65 }), [1, 3])
+  assert.deepEqual(allowed(logits, { topP: 0.75 }), [1, 2, 3])
+  assert.deepEqual(allowed(logits, { topP: 0 }), [1])
+  assert.deepEqual(allowed(logits, { topK: 2, topP: 0.56 }), [1])
+})
+
+test('min_p drops what is less likely than its share of the likeliest', () => {
+  const logits = logitsOf(0.1, 0.4, 0.2, 0.3)
+
+  assert.deepEqual(allowed(logits, { minP: 0.7 }), [1, 3])
+  assert.deepEqual(allowed(logits, { minP: 0.3 }), [1, 2, 3])
+  assert.deepEqual(allowed(logits, { minP: 1 }), [1])
+})
+
+test('a repetition penalty makes every seen token less likely, whatever the sign of its logit', () => {
+  const logits = Float32Array.of(2, 1.5, -1, -1.5)
+
+  assert.equal(draw(logits, { temperature: 0, repetitionPenalty: 1.5 }, 0, [0]), 1)
+  assert.equal(draw(logits, { temperature: 0, repetitionPenalty: 2 }, 0, [0, 1]), 0)
+  assert.equal(draw(Float32Array.of(-1, -1.5), { temperature: 0, repetitionPenalty: 2 }, 0, [0]), 1)
+  assert.equal(draw(logits, { temperature: 1, repetitionPenalty: 1e-300 }, 0, [1]), 1)
+})
+
+test('logits that are not finite are the model’s failure, not a token', () => {
+  for (const logits of [[Number.NaN], [Number.NEGATIVE_INFINITY], [0, Number.POSITIVE_INFINITY]]) {
+    assert.throws(() => draw(Float32Array.from(logits), {}), { code: 'model_failed' })
+  }
+})
+
+test('random numbers depend on all of the seed and on the position, and nothing else', () => {
+  const seeds = [0, 1, -1, 2 ** 32, 2 ** 32 + 1, -(2 ** 32), 2 ** 53 - 1, -(2 ** 53 - 1)]
+  const numbers = seeds.flatMap((seed) => [0, 1, 2, 1000].map((position) => uniform(seed, position)))
+
+  assert.equal(new Set(numbers).size, numbers.length)
+  assert.deepEqual(
+    numbers,
+    seeds.flatMap((seed) => [0, 1, 2, 1000].map((position) => uniform(seed, position))),
+  )
+})
+
+test('random numbers are even: pairs of neighbours fall into 16 x 16 boxes alike', () => {
+  const rows: ((i: number) => [number, number])[] = [
+    (i) => [uniform(3, 2 * i), uniform(3, 2 * i + 1)],
+    (i) => [uniform(i, 0), uniform(i + 1, 0)],
+    (i) => [uniform(-i * 2 ** 32, 5), uniform(-i * 2 ** 32, 6)],
+  ]
+  const count = 51_200
+  for (const row of rows) {
+    const boxes = new Array<number>(256).fill(0)
+    for (let i = 0; i < count; i++) {
+      const [x, y] = row(i)
+      boxes[Math.floor(x * 16) * 16 + Math.floor(y * 16)]! += 1
+    }
+
+    // Chi-square with 255 degrees of freedom: mean 255, standard deviation 22.6.
+    const chiSquare = boxes.reduce((sum, box) => sum + (box - count / 256) ** 2 / (count / 256), 0)
+    assert.ok(chiSquare > 165 && chiSquare < 345, `chi-square ${chiSquare}`)
+  }
+})
+
+// Coarse values, so that equal logits are common.
+const anyLogits = fc
+  .array(fc.oneof(fc.integer({ min: -4, max: 4 }), fc.float({ min: -20, max: 20, noNaN: true })), {
+    minLength: 1,
+    maxLength: 60,
+  })
+  .map((list) => Float32Array.from(list))
+
+const anySettings = fc.record({
+  temperature: fc.double({ min: 0.05, max: 5, noNaN: true }),
+  topK: fc.nat(70),
+  topP: fc.double({ min: 0.01, max: 1, noNaN: true }),
+  minP: fc.double({ min: 0, max: 1, noNaN: true }),
+  repetitionPenalty: fc.double({ min: 0.5, max: 2, noNaN: true }),
+  seed: fc.maxSafeInteger(),
+})
+
+/** The filters as their definitions say, by sorting everything. */
+const allowedByDefinition = (logits: Float32Array, { temperature, topK, topP, minP }: SamplerSettings) => {
+  const weight = (id: number): number => Math.exp(((logits[id] as number) - (logits[best] as number)) / temperature)
+  const best = argmax(logits)
+  let sorted = [...logits.keys()].sort((a, b) => (logits[b] as number) - (logits[a] as number) || a - b)
+  if (topK > 0) sorted = sorted.slice(0, topK)
+  const total = sorted.reduce((sum, id) => sum + weight(id), 0)
+  let before = 0
+  sorted = sorted.filter((id, rank) => {
+    const kept = rank === 0 || before < topP * total
+    before += weight(id)
+    return kept
+  })
+  return sorted.filter((id) => id === best || Math.log(weight(id)) >= Math.log(minP))
+}
+
+test('whatever the settings, the allowed tokens are those of the definitions, and one of them is drawn', () => {
+  let exact = 0
+  const property = fc.property(anyLogits, anySettings, fc.nat(500), (logits, settings, position) => {
+    const expected = allowedByDefinition(logits, settings)
+    const actual = allowed(logits, settings)
+
+    // Sums in another order differ in the last bit, which can move the edge of top_p by one token.
+    const differing =
+      expected.filter((id) => !actual.includes(id)).length + actual.filter((id) => !expected.includes(id)).length
+    assert.ok(differing <= 1)
+    if (differing === 0) exact++
+    assert.ok(actual.includes(draw(logits, { ...settings, repetitionPenalty: 1 }, position)))
+    assert.equal(draw(logits, settings, position), draw(logits, settings, position))
+  })
+
+  fc.assert(property, { numRuns: 1000, seed: 1 })
+  assert.ok(exact >= 990)
+})
+
+test('top_k 1 is greedy', () => {
+  const property = fc.property(anyLogits, anySettings, (logits, settings) => {
+    assert.equal(draw(logits, { ...settings, topK: 1 }), draw(logits, { ...settings, temperature: 0 }))
+  })
+
+  fc.assert(property)
+})
