@@ -4,7 +4,7 @@
  *
  * Everything is a pure function, the random number too: it depends on the seed and the token's position alone, so an
  * answer that lost its process goes on as it would have gone. The vocabulary is never sorted: top_k keeps a heap of k,
- * top_p sorts only tokens that can be in the set; the rest is linear passes over the row.
+ * top_p sorts only weights that can be in the set; the rest is linear passes over the row.
  */
 import { RejoinError } from '../core/errors.js'
 
@@ -14,9 +14,9 @@ export type SamplerSettings = {
   temperature: number
   /** Keep the k likeliest, lower ids first where equal; 0 = all. */
   topK: number
-  /** Keep the smallest set of likeliest tokens whose probability reaches this; 1 = all. */
+  /** Keep the smallest set of likeliest tokens whose probability reaches this, 0 … 1; 1 = all. */
   topP: number
-  /** Drop what is less likely than this share of the likeliest; 0 = none. */
+  /** Drop what is less likely than this share of the likeliest, 0 … 1; 0 = none. */
   minP: number
   /** Divides a positive, multiplies a negative logit of every token seen before; 1 = none. */
   repetitionPenalty: number
@@ -74,7 +74,7 @@ const penalize = (logits: Float32Array, seen: Iterable<number>, penalty: number)
   }
 }
 
-/** The ids that may be drawn, after every filter; `best` is always among them. */
+/** The ids that may be drawn, ascending, after every filter; `best` is always among them. */
 export const candidates = (logits: Float32Array, best: number, settings: SamplerSettings): Int32Array => {
   const { temperature, topK, topP, minP } = settings
   let ids = topK > 0 && topK < logits.length ? largest(logits, topK) : everyId(logits.length)
@@ -108,7 +108,8 @@ const weigh = (logits: Float32Array, ids: Int32Array, best: number, temperature:
 
 /**
  * top_p. Tokens lighter than (1 - p) / n of the total weigh less than 1 - p all together, so the set is reached
- * without them: only the others are sorted.
+ * without them: only the weights of the others are sorted, as plain numbers.
+ * @param ids ascending
  */
 const nucleus = (
   logits: Float32Array,
@@ -121,17 +122,21 @@ const nucleus = (
   let total = 0
   for (const weight of weights) total += weight
   const floor = ((1 - topP) * total) / ids.length
-  const heavy: number[] = []
-  for (let i = 0; i < weights.length; i++) if ((weights[i] as number) >= floor) heavy.push(i)
-  heavy.sort((a, b) => (weights[b] as number) - (weights[a] as number) || (ids[a] as number) - (ids[b] as number))
+  const heavy = weights.filter((weight) => weight >= floor).sort()
+  let at = heavy.length
   let reached = 0
-  let kept = 0
-  while (kept < heavy.length && (kept === 0 || reached < topP * total))
-    reached += weights[heavy[kept++] as number] as number
-  return Int32Array.from(heavy.slice(0, kept), (i) => ids[i] as number)
+  do reached += heavy[--at] as number
+  while (at > 0 && reached < topP * total)
+  const edge = heavy[at] as number
+  // Of tokens as likely as the last one kept, only as many as it takes.
+  let equals = heavy.lastIndexOf(edge) - at + 1
+  return ids.filter((_, i) => {
+    const weight = weights[i] as number
+    return weight > edge || (weight === edge && equals-- > 0)
+  })
 }
 
-/** top_k: the k largest, by a heap whose root is the least of those kept. O(vocabulary x log k), mostly less. */
+/** top_k: the k largest, ascending ids, by a heap whose root is the least of those kept; mostly one look per token. */
 const largest = (logits: Float32Array, k: number): Int32Array => {
   const heap = new Int32Array(k)
   const less = (a: number, b: number): boolean => {
@@ -156,7 +161,7 @@ const largest = (logits: Float32Array, k: number): Int32Array => {
     heap[0] = id
     sink(0)
   }
-  return heap
+  return heap.sort()
 }
 
 /** The index that `u` in [0, 1) falls on when the weights lie end to end. */

@@ -1,4 +1,5 @@
 /** Driving a model the way the batch loop does, for tests that look at what it says. */
+import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Admission, Generation, Model, SlotOutput } from '../../src/model/model.js'
@@ -6,6 +7,7 @@ import type { Admission, Generation, Model, SlotOutput } from '../../src/model/m
 /** The tests run from dist/test/model. */
 export const MODEL_DIR = fileURLToPath(new URL('../../../models/default', import.meta.url))
 
+/** `ids` and `text` are what this attempt said, without what was recorded before. */
 export type Answer = { admission: Admission; ids: number[]; text: string; end: SlotOutput['end'] }
 
 export const generation = (text: string, fields: Partial<Generation> = {}): Generation => ({
@@ -16,22 +18,26 @@ export const generation = (text: string, fields: Partial<Generation> = {}): Gene
   ...fields,
 })
 
-/** One step as soon as the model has something to do. */
+/** One step as soon as the model has something to do; a timer can fire a little early, so it may take two waits. */
 export const nextStep = async (model: Model): Promise<SlotOutput[]> => {
-  const idleMs = model.idleMs()
-  if (idleMs > 0) await sleep(Math.ceil(idleMs))
+  for (let idleMs = model.idleMs(); idleMs > 0; idleMs = model.idleMs()) {
+    assert.notEqual(idleMs, Number.POSITIVE_INFINITY, 'no slot is active')
+    await sleep(Math.ceil(idleMs))
+  }
   return model.step()
 }
 
 /** Every generation to its end, as many at once as there are slots, each slot released when its row ends. */
 export const answerAll = async (model: Model, generations: Generation[]): Promise<Answer[]> => {
   const answers: Answer[] = []
-  const bySlot = new Map<number, Answer>()
+  const bySlot = new Map<number, Answer & { room: number }>()
   const waiting = [...generations]
   while (waiting.length > 0 || bySlot.size > 0) {
     while (waiting.length > 0 && bySlot.size < model.slots) {
-      const admission = await model.admit(waiting.shift() as Generation)
-      const answer: Answer = { admission, ids: [], text: '', end: null }
+      const next = waiting.shift() as Generation
+      const admission = await model.admit(next)
+      const room = admission.maxTokens - next.recorded.length
+      const answer = { admission, ids: [], text: '', end: null, room }
       answers.push(answer)
       bySlot.set(admission.slot, answer)
     }
@@ -41,7 +47,7 @@ export const answerAll = async (model: Model, generations: Generation[]): Promis
       if (id >= 0) answer.ids.push(id)
       answer.text += text
       answer.end = end
-      if (end === null && answer.ids.length < answer.admission.maxTokens) continue
+      if (end === null && answer.ids.length < answer.room) continue
       answer.end = end ?? 'length'
       model.release(slot)
       bySlot.delete(slot)
