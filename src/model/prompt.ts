@@ -23,10 +23,11 @@ export type PromptEncoding = {
 export const encodePrompt = (prompt: Prompt, { tokenizer, template, contextTokens }: PromptEncoding): number[] => {
   if (prompt.type === 'text' && prompt.text === '') throw new RejoinError('invalid_prompt', 'the prompt is empty')
   const parts = template ? template.render(turns(prompt)) : [rawText(prompt)]
-  checkLength(`at least ${tokenizer.minTokens(parts.join(''))}`, tokenizer.minTokens(parts.join('')), contextTokens)
+  const atLeast = tokenizer.minTokens(parts.join(''))
+  checkLength(atLeast, contextTokens, 'at least ')
   const ids = parts.flatMap((part) => tokenizer.encode(part, { addSpecial: template === null }))
   if (ids.length === 0) throw new RejoinError('invalid_prompt', 'the prompt has no tokens')
-  checkLength(`${ids.length}`, ids.length, contextTokens)
+  checkLength(ids.length, contextTokens)
   return ids
 }
 
@@ -41,8 +42,8 @@ const rawText = (prompt: Prompt): string => {
   throw new RejoinError('invalid_prompt', 'the model has no chat template: it takes `prompt`, not `messages`')
 }
 
-const checkLength = (said: string, tokens: number, contextTokens: number): void => {
+const checkLength = (tokens: number, contextTokens: number, atLeast = ''): void => {
   if (tokens < contextTokens) return
-  const message = `the prompt has ${said} tokens, but prompt and answer together have room for ${contextTokens}`
+  const message = `the prompt has ${atLeast}${tokens} tokens, but prompt and answer together have room for ${contextTokens}`
   throw new RejoinError('prompt_too_long', message)
 }

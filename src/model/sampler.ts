@@ -43,8 +43,7 @@ export const sample = (
   if (settings.repetitionPenalty !== 1) penalize(logits, seen, settings.repetitionPenalty)
   const best = argmax(logits)
   if (settings.temperature === 0 || settings.topK === 1) return best
-  const ids = candidates(logits, best, settings)
-  const weights = weigh(logits, ids, best, settings.temperature)
+  const { ids, weights } = candidates(logits, best, settings)
   return ids[pick(weights, uniform(settings.seed, position))] as number
 }
 
@@ -74,18 +73,17 @@ const penalize = (logits: Float32Array, seen: Iterable<number>, penalty: number)
   }
 }
 
-/** The ids that may be drawn, ascending, after every filter; `best` is always among them. */
-export const candidates = (logits: Float32Array, best: number, settings: SamplerSettings): Int32Array => {
+/** What may be drawn: ids ascending, and their probabilities up to a common factor; that of the likeliest token is 1. */
+export type Candidates = { ids: Int32Array; weights: Float64Array }
+
+/** What is left after every filter; `best` always is. */
+export const candidates = (logits: Float32Array, best: number, settings: SamplerSettings): Candidates => {
   const { temperature, topK, topP, minP } = settings
-  let ids = topK > 0 && topK < logits.length ? largest(logits, topK) : everyId(logits.length)
-  if (topP < 1) ids = nucleus(logits, ids, best, temperature, topP)
+  const ids = topK > 0 && topK < logits.length ? largest(logits, topK) : everyId(logits.length)
+  const all: Candidates = { ids, weights: weigh(logits, ids, best, temperature) }
+  const likely = topP < 1 ? nucleus(all, topP) : all
   // Relative to the likeliest token, so what top_k and top_p took away makes no difference to it.
-  if (minP > 0) {
-    const floor = Math.log(minP) * temperature
-    const max = logits[best] as number
-    ids = ids.filter((id) => id === best || (logits[id] as number) - max >= floor)
-  }
-  return ids
+  return minP > 0 ? atLeast(likely, minP, likely.ids.length) : likely
 }
 
 const everyId = (count: number): Int32Array => {
@@ -94,7 +92,7 @@ const everyId = (count: number): Int32Array => {
   return ids
 }
 
-/** Probabilities of `ids` up to a common factor; that of `best` is 1. float64, because float32 sums drift. */
+/** float64, because float32 sums drift. */
 const weigh = (logits: Float32Array, ids: Int32Array, best: number, temperature: number): Float64Array => {
   const max = logits[best] as number
   const weights = new Float64Array(ids.length)
@@ -109,38 +107,46 @@ const weigh = (logits: Float32Array, ids: Int32Array, best: number, temperature:
 /**
  * top_p. Tokens lighter than (1 - p) / n of the total weigh less than 1 - p all together, so the set is reached
  * without them: only the weights of the others are sorted, as plain numbers.
- * @param ids ascending
  */
-const nucleus = (
-  logits: Float32Array,
-  ids: Int32Array,
-  best: number,
-  temperature: number,
-  topP: number,
-): Int32Array => {
-  const weights = weigh(logits, ids, best, temperature)
-  let total = 0
-  for (const weight of weights) total += weight
-  const floor = ((1 - topP) * total) / ids.length
-  const heavy = weights.filter((weight) => weight >= floor).sort()
-  let at = heavy.length
+const nucleus = (all: Candidates, topP: number): Candidates => {
+  const total = sum(all.weights)
+  const floor = ((1 - topP) * total) / all.ids.length
+  const sorted = atLeast(all, floor, all.ids.length).weights.sort()
+  let at = sorted.length
   let reached = 0
-  do reached += heavy[--at] as number
+  do reached += sorted[--at] as number
   while (at > 0 && reached < topP * total)
-  const edge = heavy[at] as number
+  const edge = sorted[at] as number
   // Of tokens as likely as the last one kept, only as many as it takes.
-  let equals = heavy.lastIndexOf(edge) - at + 1
-  return ids.filter((_, i) => {
+  return atLeast(all, edge, sorted.lastIndexOf(edge) - at + 1)
+}
+
+/** Those that weigh `floor` or more; of those that weigh just that, the first `equals`. */
+const atLeast = ({ ids, weights }: Candidates, floor: number, equals: number): Candidates => {
+  const kept: Candidates = { ids: new Int32Array(ids.length), weights: new Float64Array(ids.length) }
+  let count = 0
+  let left = equals
+  for (let i = 0; i < ids.length; i++) {
     const weight = weights[i] as number
-    return weight > edge || (weight === edge && equals-- > 0)
-  })
+    if (weight < floor || (weight === floor && left-- <= 0)) continue
+    kept.ids[count] = ids[i] as number
+    kept.weights[count++] = weight
+  }
+  return { ids: kept.ids.subarray(0, count), weights: kept.weights.subarray(0, count) }
+}
+
+const sum = (values: Float64Array): number => {
+  let total = 0
+  for (let i = 0; i < values.length; i++) total += values[i] as number
+  return total
 }
 
 /** top_k: the k largest, ascending ids, by a heap whose root is the least of those kept; mostly one look per token. */
 const largest = (logits: Float32Array, k: number): Int32Array => {
   const heap = new Int32Array(k)
   const less = (a: number, b: number): boolean => {
-    const [x, y] = [logits[a] as number, logits[b] as number]
+    const x = logits[a] as number
+    const y = logits[b] as number
     return x < y || (x === y && a > b)
   }
   const sink = (from: number): void => {
@@ -166,9 +172,7 @@ const largest = (logits: Float32Array, k: number): Int32Array => {
 
 /** The index that `u` in [0, 1) falls on when the weights lie end to end. */
 const pick = (weights: Float64Array, u: number): number => {
-  let total = 0
-  for (const weight of weights) total += weight
-  let rest = u * total
+  let rest = u * sum(weights)
   let last = 0
   for (let i = 0; i < weights.length; i++) {
     const weight = weights[i] as number
