@@ -126,8 +126,8 @@ export class TaskLog {
     const entry = new Entry({
       task: this.task,
       seq,
-      type: 'token',
       at: end.at,
+      type: 'token',
       text: this.#text.slice(place.textEnd, end.textEnd),
       tokens: end.tokenEnd - place.tokenEnd,
       ...(seq > place.seq + 1 ? { from: place.seq + 1 } : {}),

@@ -57,7 +57,7 @@ export class Exchange {
 
   /** Whether the client asked for a stream of events. */
   get wantsEvents(): boolean {
-    return this.header('accept').includes('text/event-stream')
+    return this.method !== 'HEAD' && this.header('accept').includes('text/event-stream')
   }
 
   onAborted(listener: () => void): void {
@@ -94,7 +94,9 @@ export class Exchange {
   send(status: number, type: string, body: string | Uint8Array, headers: Headers = []): void {
     this.#answer(status, headers, () => {
       this.res.writeHeader('Content-Type', type)
-      this.res.end(body)
+      // RFC 9110, section 9.3.2: the headers of a GET, its length included, and nothing after them.
+      if (this.method === 'HEAD') this.res.endWithoutBody(Buffer.byteLength(body))
+      else this.res.end(body)
     })
   }
 

@@ -12,8 +12,11 @@ import type { OpsApi } from './ops.js'
 import type { Page } from './page.js'
 import { Exchange } from './request.js'
 
+/** Of a path in an error message. */
+const MAX_SHOWN = 200
+
 type Method = 'GET' | 'POST' | 'DELETE'
-/** Called in the request's first turn; `part(k)` is the k-th `:part` of the path. */
+/** Called in the request's first turn, with the values of the path's `:parts`. */
 type Handler = (exchange: Exchange, ...parts: string[]) => void | Promise<void>
 type Apis = { native: NativeApi; ops: OpsApi; page: Page }
 
@@ -37,11 +40,13 @@ const table = ({ native, ops, page }: Apis): Record<string, Partial<Record<Metho
 export function route(app: TemplatedApp, apis: Apis, logger: Logger): void {
   for (const [pattern, methods] of Object.entries(table(apis))) {
     const parts = pattern.split('/').filter((part) => part.startsWith(':')).length
-    const allowed = Object.keys(methods).join(', ')
+    const served = new Map<string, Handler>(Object.entries(methods))
+    if (methods.GET) served.set('HEAD', methods.GET)
+    const allowed = [...served.keys()].join(', ')
     app.any(pattern, (res, req) => {
       const given = Array.from({ length: parts }, (_, index) => req.getParameter(index))
       const exchange = new Exchange(res, req)
-      const handler = methods[exchange.method as Method]
+      const handler = served.get(exchange.method)
       if (handler) return answer(exchange, logger, () => handler(exchange, ...given))
       const message = `${exchange.method} ${exchange.path} is not allowed; allowed: ${allowed}`
       exchange.fail(new RejoinError('method_not_allowed', message), [['Allow', allowed]])
@@ -49,7 +54,7 @@ export function route(app: TemplatedApp, apis: Apis, logger: Logger): void {
   }
   app.any('/*', (res: HttpResponse, req: HttpRequest) => {
     const exchange = new Exchange(res, req)
-    exchange.fail(new RejoinError('not_found', `no path ${exchange.path}`))
+    exchange.fail(new RejoinError('not_found', `no path ${exchange.path.slice(0, MAX_SHOWN)}`))
   })
 }
 

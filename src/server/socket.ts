@@ -52,6 +52,7 @@ const MSGPACK_FORMAT: Format = {
 const FORMATS = [JSON_FORMAT, MSGPACK_FORMAT]
 const KNOWN = FORMATS.map(({ name }) => name).join(', ')
 
+const HEADROOM_BYTES = 16_777_216
 const HIGH_WATER_BYTES = 65_536
 /** Answers that a client makes us buffer by asking without reading; past this it is closed. */
 const MAX_UNREAD_BYTES = 4_194_304
@@ -76,8 +77,8 @@ export class SocketApi {
 
   get behavior(): WebSocketBehavior<Data> {
     return {
-      // One byte more than allowed gets through, so that the close can say 1009; uWebSockets.js itself just hangs up.
-      maxPayloadLength: this.#options.maxFrameBytes * 4,
+      // More than is allowed comes through, so that the close can say 1009: past its own bound uWebSockets.js hangs up.
+      maxPayloadLength: this.#options.maxFrameBytes + HEADROOM_BYTES,
       // Never drops: we look at what is buffered before we write.
       maxBackpressure: 0,
       idleTimeout: IDLE_TIMEOUT_S,
