@@ -61,7 +61,11 @@ export class Dispatcher {
     this.engine = new Engine(options, {
       flush: (flush) => this.#record(flush),
       lost: (handles, reason) => this.#lost(handles, reason),
-      free: () => this.#slotFreed(),
+      free: () => {
+        // The loop may be waiting for the queue, and a task that was lost must not wait with it.
+        this.#fill()
+        this.#slotFreed()
+      },
     })
   }
 
@@ -111,9 +115,6 @@ export class Dispatcher {
       const tasks = await this.#backend.take(this.model, this.engine.free, signal)
       for (const task of tasks) this.#pending.push(this.#hold(task))
     }
-    // What was lost while draining still gets its next attempt.
-    this.#slotFreed = () => this.#fill()
-    this.#fill()
   }
 
   #hold(task: Task): Run {
@@ -203,7 +204,7 @@ export class Dispatcher {
       }
     }
     void this.#recorder.record(sayings)
-    this.#slotFreed()
+    this.#fill()
   }
 
   /** The run's last words; it is forgotten here. */

@@ -65,6 +65,10 @@ export class TaskLog {
     return this.#text.capacity + this.#ring.capacity + this.#marks.length * 256
   }
 
+  get textBytes(): number {
+    return this.#text.end
+  }
+
   text(): string {
     return this.#text.slice(0, this.#text.end)
   }

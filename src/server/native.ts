@@ -13,7 +13,7 @@ import type { TaskStatus } from '../core/task.js'
 import type { Gateway, Received } from '../gateway/gateway.js'
 import type { TaskRecord } from '../gateway/record.js'
 import type { Reader } from '../log/reader.js'
-import { eventsPage, taskObject } from '../wire/json.js'
+import { entryJson, eventsPage, taskObject } from '../wire/json.js'
 import { parseInteger, parsePosition, parseSeconds } from '../wire/query.js'
 import { parseJson, parseTaskRequest } from '../wire/request.js'
 import { authenticate } from './auth.js'
@@ -23,7 +23,8 @@ import type { Exchange } from './request.js'
 import { waitFor } from './waiting.js'
 
 const MAX_WAIT_S = 60
-const PAGE = { default: 100, max: 1000 }
+/** A page ends at its limit, or with the item that takes it past so much text. */
+const PAGE = { default: 100, max: 1000, textBytes: 1_048_576 }
 const MAX_KEY_CHARACTERS = 255
 const STATUSES: readonly string[] = ['queued', 'running', 'completed', 'failed', 'canceled'] satisfies TaskStatus[]
 
@@ -83,8 +84,8 @@ export class NativeApi {
     const limit = parseInteger(query.get('limit'), 'limit', 1, PAGE.max) ?? PAGE.default
     const before = parseInteger(query.get('cursor'), 'cursor', 1, Number.MAX_SAFE_INTEGER) ?? Number.POSITIVE_INFINITY
     const found = this.#gateway.list(authenticate(), before, limit + 1, status as TaskStatus | null)
-    const page = found.slice(0, limit)
-    const more = found.length > limit
+    const page = upTo(limit, PAGE.textBytes, found, (record) => record.log.textBytes)
+    const more = page.length < found.length
     exchange.json(200, {
       object: 'list',
       data: page.map((record) => this.#object(record)),
@@ -128,7 +129,7 @@ export class NativeApi {
     const waitMs = parseSeconds(query.get('wait'), 'wait', MAX_WAIT_S) ?? 0
     const enough = (reader: Reader): boolean => waitMs === 0 || reader.behind || reader.done
     const page = await waitFor(exchange, this.#gateway, record, after, waitMs, enough, (reader) => {
-      const entries = take(reader, limit)
+      const entries = upTo(limit, PAGE.textBytes, missed(reader), (entry) => entryJson(entry).length)
       return eventsPage(record.task.id, entries, reader.position, reader.done)
     })
     exchange.send(200, 'application/json', page, [['Cache-Control', 'no-store']])
@@ -149,13 +150,20 @@ export function checkedId(text: string): TaskId {
   return text
 }
 
-function take(reader: Reader, limit: number): Entry[] {
-  const entries: Entry[] = []
-  for (let entry = reader.next(PIECE_BYTES); entry; entry = reader.next(PIECE_BYTES)) {
-    entries.push(entry)
-    if (entries.length === limit) break
+/** The first items, at most `limit`, ending with the one that takes the sum of their sizes past `maxBytes`. */
+function upTo<T>(limit: number, maxBytes: number, items: Iterable<T>, bytesOf: (item: T) => number): T[] {
+  const taken: T[] = []
+  let bytes = 0
+  for (const item of items) {
+    taken.push(item)
+    bytes += bytesOf(item)
+    if (taken.length === limit || bytes > maxBytes) break
   }
-  return entries
+  return taken
+}
+
+function* missed(reader: Reader): Generator<Entry> {
+  for (let entry = reader.next(PIECE_BYTES); entry; entry = reader.next(PIECE_BYTES)) yield entry
 }
 
 /** The header wins over the query: a reconnecting EventSource sends both, and only the header moves on. */

@@ -7,6 +7,7 @@
 import Type from 'typebox'
 import { Compile } from 'typebox/compile'
 import { RejoinError } from '../core/errors.js'
+import { shown } from './shown.js'
 
 const Ref = Type.Union([Type.String({ maxLength: 200 }), Type.Number()])
 const TaskRef = Type.String({ maxLength: 200 })
@@ -45,7 +46,7 @@ export function parseFrame(value: unknown): ClientFrame | null {
   if (value.type !== 'subscribe') return value
   const after = value.after ?? 0
   if (typeof after !== 'number' || !Number.isSafeInteger(after) || after < 0) {
-    throw new RejoinError('invalid_position', `\`after\` must be a whole number from 0, got ${JSON.stringify(after)}`, {
+    throw new RejoinError('invalid_position', `\`after\` must be a whole number from 0, got ${shown(after)}`, {
       param: 'after',
     })
   }

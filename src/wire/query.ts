@@ -7,6 +7,7 @@
 
 import { RejoinError } from '../core/errors.js'
 import type { Seq } from '../core/event.js'
+import { shown } from './shown.js'
 
 /** A position: a whole number from 0, or null when absent.
  * @throws RejoinError `invalid_position` */
@@ -14,13 +15,9 @@ export function parsePosition(text: string | null | undefined, name: string): Se
   if (text === null || text === undefined) return null
   const seq = wholeNumber(text)
   if (seq === null) {
-    throw new RejoinError(
-      'invalid_position',
-      `\`${name}\` must be a whole number from 0, got ${JSON.stringify(text)}`,
-      {
-        param: name,
-      },
-    )
+    throw new RejoinError('invalid_position', `\`${name}\` must be a whole number from 0, got ${shown(text)}`, {
+      param: name,
+    })
   }
   return seq
 }
@@ -49,4 +46,4 @@ const wholeNumber = (text: string): number | null => {
 }
 
 const outOfRange = (text: string, name: string, range: string): RejoinError =>
-  new RejoinError('invalid_request', `\`${name}\` must be ${range}, got ${JSON.stringify(text)}`, { param: name })
+  new RejoinError('invalid_request', `\`${name}\` must be ${range}, got ${shown(text)}`, { param: name })

@@ -10,26 +10,22 @@ import Type from 'typebox'
 import { Compile } from 'typebox/compile'
 import { RejoinError } from '../core/errors.js'
 import type { Prompt, Sampling, TaskSpec } from '../core/task.js'
+import { shown } from './shown.js'
 
 const DAY_MS = 86_400_000
+/** Of a metadata key. */
+const MAX_KEY_CHARACTERS = 64
 
 const MessageSchema = Type.Object(
   {
-    role: Type.Union([
-      Type.Literal('system'),
-      Type.Literal('developer'),
-      Type.Literal('user'),
-      Type.Literal('assistant'),
-    ]),
+    role: Type.Enum(['system', 'developer', 'user', 'assistant']),
     content: Type.String(),
   },
   { additionalProperties: false },
 )
 
 const OnDisconnect = Type.Union([
-  Type.Literal('continue'),
-  Type.Literal('cancel'),
-  Type.Literal('pause'),
+  Type.Enum(['continue', 'cancel', 'pause']),
   Type.Object({ cancel_after_ms: Type.Integer({ minimum: 0, maximum: DAY_MS }) }, { additionalProperties: false }),
 ])
 
@@ -54,9 +50,7 @@ export const TaskRequestSchema = Type.Object(
     webhook: Type.Optional(
       Type.Object({ url: Type.String({ minLength: 1, maxLength: 2048 }) }, { additionalProperties: false }),
     ),
-    metadata: Type.Optional(
-      Type.Record(Type.String({ pattern: '^[\\s\\S]{1,64}$' }), Type.String({ maxLength: 512 }), { maxProperties: 16 }),
-    ),
+    metadata: Type.Optional(Type.Record(Type.String(), Type.String({ maxLength: 512 }), { maxProperties: 16 })),
   },
   { additionalProperties: false },
 )
@@ -89,8 +83,16 @@ export function parseTaskRequest(value: unknown, newSeed: () => number): TaskSpe
     priority: value.priority ?? 5,
     deadlineMs: value.deadline_ms ?? null,
     maxWaitMs: value.max_wait_ms ?? null,
-    metadata: value.metadata ?? {},
+    metadata: metadataOf(value),
   }
+}
+
+// A schema can only say this of a key in a way that names it badly.
+function metadataOf({ metadata = {} }: TaskRequest): Record<string, string> {
+  const wrong = Object.keys(metadata).find((key) => key === '' || key.length > MAX_KEY_CHARACTERS)
+  if (wrong === undefined) return metadata
+  const message = `a key of \`metadata\` must have 1 to ${MAX_KEY_CHARACTERS} characters, got ${shown(wrong)}`
+  throw new RejoinError('invalid_request', message, { param: 'metadata' })
 }
 
 function promptOf({ prompt, messages }: TaskRequest): Prompt {
@@ -122,8 +124,9 @@ function refuseUnsupported(value: TaskRequest): void {
           ? 'on_disconnect'
           : null
   if (refused !== null) {
-    const given = JSON.stringify(value[refused])
-    throw new RejoinError('unsupported_field', `\`${refused}\` = ${given} is not supported yet`, { param: refused })
+    throw new RejoinError('unsupported_field', `\`${refused}\` with this value is not supported yet`, {
+      param: refused,
+    })
   }
 }
 
@@ -143,7 +146,12 @@ function firstFault(value: unknown): RejoinError {
     return new RejoinError('invalid_request', `\`${name}\` is missing`, { param: name })
   }
   const name = dotted(fault.instancePath)
-  const message = fault.keyword === 'anyOf' ? 'must be one of its allowed values' : fault.message
+  const message =
+    fault.keyword === 'anyOf'
+      ? 'must be one of its allowed values'
+      : fault.keyword === 'enum'
+        ? `must be one of ${fault.params.allowedValues.join(', ')}`
+        : fault.message
   const what = name === '' ? 'the request' : `\`${name}\``
   return new RejoinError('invalid_request', `${what} ${message}, got ${shown(at(value, fault.instancePath))}`, {
     ...(name === '' ? {} : { param: name }),
@@ -160,9 +168,4 @@ function at(value: unknown, path: string): unknown {
   let found = value
   for (const part of path.split('/').slice(1)) found = (found as Record<string, unknown> | null)?.[unescaped(part)]
   return found
-}
-
-const shown = (value: unknown): string => {
-  const text = JSON.stringify(value) ?? 'nothing'
-  return text.length > 80 ? `${text.slice(0, 80)}…` : text
 }
