@@ -9,7 +9,11 @@ import { pino } from 'pino'
 import { ConfigError, helpText, readConfig } from './config.js'
 import { type Running, start } from './index.js'
 
+const SAMPLE_PROMPT = 'Tell me a story about a fox who lost a kite.'
 const EXIT = { failed: 1, usage: 2 } as const
+
+// Whoever reads our lines may go away; the gateway stays.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
 
 try {
   const { help, ...config } = readConfig(process.argv.slice(2), process.env)
@@ -31,9 +35,10 @@ async function serve(config: Parameters<typeof start>[0] & { 'log-level': string
 }
 
 function greet({ url, gateway }: Running): void {
+  const prompt = gateway.models[0] === 'scripted' ? '{\\"tokens\\":50,\\"rate\\":10}' : SAMPLE_PROMPT
   process.stdout.write(`Rejoin listens on ${url}
 Models: ${gateway.models.join(', ')}
-Try:    curl -N ${url}/v1/tasks -H 'Accept: text/event-stream' -d '{"prompt":"Tell me a story about a fox who lost a kite."}'
+Try:    curl -N ${url}/v1/tasks -H 'Accept: text/event-stream' -d '{"prompt":"${prompt}"}'
 `)
 }
 

@@ -5,6 +5,7 @@
  * with it: what it had posted is read first, then its generations are reported lost, then another is started.
  * Who asks for a start must know that a slot is free; the engine never queues.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from 'node:worker_threads'
 import { Piscina } from 'piscina'
 import type { Generation, ModelSource } from '../model/model.js'
@@ -25,8 +26,11 @@ export type EngineListener = {
   free(): void
 }
 
+/** `slots` is 0 until its model is loaded. */
 type Thread = { port: MessagePort; slots: number; handles: Set<Handle> }
 
+/** For a step, or a model that is loading, to come to its end. */
+const CLOSE_MS = 5000
 const RESPAWN_MS = { first: 50, max: 5000 }
 
 export class Engine {
@@ -102,11 +106,11 @@ export class Engine {
     if (thread) post(thread, { type: 'cancel', handle })
   }
 
-  /** Ends the threads between two steps; what still runs is not reported any more. */
+  /** Ends the threads between two steps, or by force after a while; what still runs is not reported any more. */
   async close(): Promise<void> {
     this.#closing = true
     for (const thread of this.#threads) post(thread, { type: 'close' })
-    await Promise.all(this.#running)
+    await Promise.race([Promise.all(this.#running), sleep(CLOSE_MS, undefined, { ref: false })])
     await this.#pool.destroy()
   }
 
@@ -114,6 +118,7 @@ export class Engine {
     const { port1, port2 } = new MessageChannel()
     const thread: Thread = { port: port1, slots: 0, handles: new Set() }
     port1.on('message', (message: FromWorker) => this.#receive(thread, message))
+    this.#threads.add(thread)
     const { source, maxInFlight } = this.#options
     const life = this.#pool.run({ source, port: port2, maxInFlight }, { transferList: [port2] })
     const running = life.then(
@@ -128,7 +133,6 @@ export class Engine {
     switch (message.type) {
       case 'ready':
         thread.slots = message.slots
-        this.#threads.add(thread)
         this.#wasReady = true
         this.#respawnMs = RESPAWN_MS.first
         this.#ready.resolve()

@@ -56,7 +56,7 @@ export class Gateway {
     this.#options = options
     this.#backend = backend
     this.#registry = new Registry(options)
-    this.#recorder = new Recorder(backend, this.pump, (record) => this.#ended(record))
+    this.#recorder = new Recorder(backend, (record) => this.#ended(record))
     for (const { source, workers } of options.models) {
       const { maxAttempts, maxInFlight } = options
       const recordOf = (task: Task): TaskRecord => this.#recordOf(task)

@@ -2,12 +2,10 @@
  * The one way by which an event comes to be: numbered, recorded in the backend, then visible.
  *
  * Write-ahead: readers see an event only after the backend has it. Many tasks' words go in one append, and when it
- * has committed all of it becomes visible before any connection is pumped, so that a connection that follows many
- * of them writes once.
+ * has committed all of it becomes visible in one go; the readers that are behind mark themselves for the pump.
  */
 import type { Backend, Flush } from '../backend/backend.js'
 import type { EventBody, TaskEvent } from '../core/event.js'
-import type { Pump } from './pump.js'
 import type { TaskRecord } from './record.js'
 
 /** What one task has to say, in order. */
@@ -15,12 +13,10 @@ export type Saying = { record: TaskRecord; attempt: number; bodies: EventBody[] 
 
 export class Recorder {
   readonly #backend: Backend
-  readonly #pump: Pump
   readonly #onEnd: (record: TaskRecord) => void
 
-  constructor(backend: Backend, pump: Pump, onEnd: (record: TaskRecord) => void) {
+  constructor(backend: Backend, onEnd: (record: TaskRecord) => void) {
     this.#backend = backend
-    this.#pump = pump
     this.#onEnd = onEnd
   }
 
@@ -38,7 +34,6 @@ export class Recorder {
       const { id, events } = flushes[index] as Flush
       if (!stale.includes(id)) this.#show(record, events)
     }
-    this.#pump.run()
   }
 
   #show(record: TaskRecord, events: TaskEvent[]): void {
