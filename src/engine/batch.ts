@@ -62,7 +62,8 @@ export class BatchLoop {
       this.#receive()
       if (this.#closed) return
       await this.#admit()
-      const idleMs = this.#inFlight < this.#maxInFlight ? this.#model.idleMs() : Number.POSITIVE_INFINITY
+      const mayRun = this.#inFlight + this.#flush.events < this.#maxInFlight
+      const idleMs = mayRun ? this.#model.idleMs() : Number.POSITIVE_INFINITY
       if (idleMs <= 0) this.#take(await this.#model.step())
       if (this.#urgent || idleMs > 0 || this.#gathered()) this.#send()
       if (idleMs > 0 && this.#waiting.length === 0) await this.#wait(idleMs)

@@ -105,7 +105,10 @@ class Model {
     const last = this.events.length
     const mine = { woken: 0 } as (typeof this.readers)[number]
     const attached = this.log.attach(after, () => mine.woken++)
-    if (after > last) return assert.deepEqual(attached, { type: 'ahead', last })
+    if (after > last) {
+      assert.deepEqual(attached, { type: 'ahead', last })
+      return
+    }
     if (!this.known(after)) {
       assert.deepEqual(attached, { type: 'gone', first: last - SLOTS + 1 })
       return
@@ -129,7 +132,10 @@ class Model {
     const behind = mine.seen < this.events.length
     assert.deepEqual([mine.reader.behind, mine.reader.position], [behind, mine.seen])
     const entry = mine.reader.next(maxBytes)
-    if (!behind) return assert.equal(entry, null)
+    if (!behind) {
+      assert.equal(entry, null)
+      return
+    }
     const { seq } = (entry as Entry).event
     const stretch = this.events.slice(mine.seen, seq)
     assert.ok(stretch.length > 0, `an event after ${mine.seen} has seq ${seq}`)

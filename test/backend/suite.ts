@@ -1,0 +1,357 @@
+/**
+ * What every backend promises, as tests to run over each implementation.
+ *
+ * `make` gives a fresh one with these bounds, closed by the suite when the test ends.
+ */
+import assert from 'node:assert/strict'
+import { describe, type TestContext, test } from 'node:test'
+import fc from 'fast-check'
+import type { Backend, Enqueued, QueueView } from '../../src/backend/backend.js'
+import type { CanceledBy, EventBody, TaskEvent } from '../../src/core/event.js'
+import { newTaskId, type TaskId } from '../../src/core/id.js'
+import type { Task } from '../../src/core/task.js'
+import { aTask } from '../task.js'
+
+export type Bounds = { maxQueue: number; maxQueueBytes: number; maxIdempotencyKeys: number }
+export type Make = (bounds: Bounds, t: TestContext) => Promise<Backend & QueueView>
+
+const WIDE: Bounds = { maxQueue: 1000, maxQueueBytes: 1_000_000, maxIdempotencyKeys: 1000 }
+const NEVER = new AbortController().signal
+const COMPLETED: EventBody = {
+  type: 'completed',
+  finish_reason: 'stop',
+  usage: { prompt_tokens: 1, cached_tokens: 0, completion_tokens: 1 },
+  timings: { queued_ms: 0, first_token_ms: null, total_ms: 1 },
+}
+
+const event = (id: TaskId, seq: number, body: EventBody): TaskEvent => ({ task: id, seq, at: seq, ...body })
+const ids = (tasks: Task[]): TaskId[] => tasks.map(({ id }) => id)
+
+export function backendSuite(name: string, make: Make): void {
+  const open = async (t: TestContext, bounds: Partial<Bounds> = {}): Promise<Backend & QueueView> => {
+    const backend = await make({ ...WIDE, ...bounds }, t)
+    t.after(() => backend.close())
+    return backend
+  }
+  const enqueue = (backend: Backend, task: Task): Promise<Enqueued> =>
+    backend.enqueue(task, event(task.id, 1, { type: 'queued', position: 0 }))
+  /** Enqueued and taken, so that it runs. */
+  const running = async (backend: Backend): Promise<TaskId> => {
+    const task = aTask()
+    await enqueue(backend, task)
+    await backend.take('m', 1, NEVER)
+    return task.id
+  }
+  const say = (backend: Backend, id: TaskId, attempt: number, seq: number, body: EventBody): Promise<TaskId[]> =>
+    backend.append([{ id, attempt, events: [event(id, seq, body)] }])
+
+  describe(name, () => {
+    test('gives tasks by priority, and equal ones in order of arrival', async (t) => {
+      const backend = await open(t)
+      const tasks = [5, 0, 9, 5, 9, 0].map((priority) => aTask({ priority }))
+      for (const task of tasks) assert.deepEqual(await enqueue(backend, task), { type: 'queued' })
+
+      const taken = await backend.take('m', 10, NEVER)
+
+      assert.deepEqual(
+        ids(taken),
+        [2, 4, 0, 3, 1, 5].map((index) => tasks[index]?.id),
+      )
+      assert.deepEqual(taken[0], tasks[2])
+    })
+
+    test('gives no more than were asked for, and the rest later', async (t) => {
+      const backend = await open(t)
+      const tasks = [1, 2, 3].map(() => aTask())
+      for (const task of tasks) await enqueue(backend, task)
+
+      const first = await backend.take('m', 2, NEVER)
+      const second = await backend.take('m', 2, NEVER)
+
+      assert.deepEqual([ids(first), ids(second)], [ids(tasks.slice(0, 2)), ids(tasks.slice(2))])
+      assert.equal(backend.depth, 0)
+    })
+
+    test('a taker waits for the next task of its model', async (t) => {
+      const backend = await open(t)
+      const other = aTask({ model: 'other' })
+      const mine = aTask()
+
+      const taking = backend.take('m', 5, NEVER)
+      await enqueue(backend, other)
+      await enqueue(backend, mine)
+
+      assert.deepEqual(ids(await taking), [mine.id])
+      assert.equal(backend.depth, 1)
+      assert.deepEqual(ids(await backend.take('other', 5, NEVER)), [other.id])
+    })
+
+    test('takers are served in the order in which they came, each task to one of them', async (t) => {
+      const backend = await open(t)
+      const tasks = [1, 2, 3].map(() => aTask())
+
+      const taking = tasks.map(() => backend.take('m', 1, NEVER))
+      for (const task of tasks) await enqueue(backend, task)
+
+      assert.deepEqual(
+        (await Promise.all(taking)).map(ids),
+        ids(tasks).map((id) => [id]),
+      )
+    })
+
+    test('a taker that gives up gets nothing, and takes nothing from the others', async (t) => {
+      const backend = await open(t)
+      const task = aTask()
+      const gaveUp = new AbortController()
+      gaveUp.abort()
+      const givesUp = new AbortController()
+
+      const before = await backend.take('m', 1, gaveUp.signal)
+      const waiting = backend.take('m', 1, givesUp.signal)
+      const patient = backend.take('m', 1, NEVER)
+      givesUp.abort()
+      await enqueue(backend, task)
+
+      assert.deepEqual([before, await waiting], [[], []])
+      assert.deepEqual(ids(await patient), [task.id])
+    })
+
+    test('a taker that gives up after it was served changes nothing', async (t) => {
+      const backend = await open(t)
+      const givesUp = new AbortController()
+      const [first, second] = [aTask(), aTask()]
+      const taking = backend.take('m', 1, givesUp.signal)
+      const patient = backend.take('m', 1, NEVER)
+      await enqueue(backend, first)
+
+      givesUp.abort()
+      await enqueue(backend, second)
+
+      assert.deepEqual([ids(await taking), ids(await patient)], [[first.id], [second.id]])
+    })
+
+    test('closing ends every wait', async (t) => {
+      const backend = await open(t)
+      const taking = [backend.take('m', 1, NEVER), backend.take('other', 1, NEVER)]
+
+      await backend.close()
+
+      assert.deepEqual(await Promise.all(taking), [[], []])
+    })
+
+    test('a full queue refuses, and a task that leaves makes room', async (t) => {
+      const backend = await open(t, { maxQueue: 2 })
+      const [first, second] = [aTask(), aTask({ model: 'other' })]
+      await enqueue(backend, first)
+      await enqueue(backend, second)
+
+      const refused = await enqueue(backend, aTask())
+      await backend.cancel(first.id, 'client')
+      const afterCancel = await enqueue(backend, aTask())
+      await backend.take('other', 1, NEVER)
+      const afterTake = await enqueue(backend, aTask())
+
+      assert.deepEqual(refused, { type: 'full', bound: 'queue', max: 2 })
+      assert.deepEqual([afterCancel, afterTake], [{ type: 'queued' }, { type: 'queued' }])
+      assert.equal(backend.depth, 2)
+    })
+
+    test('bytes that wait have a bound, too', async (t) => {
+      const backend = await open(t, { maxQueueBytes: 100 })
+      await enqueue(backend, aTask({ bytes: 60 }))
+
+      const refused = await enqueue(backend, aTask({ bytes: 41 }))
+      const fits = await enqueue(backend, aTask({ bytes: 40 }))
+      await backend.take('m', 1, NEVER)
+      const afterTake = await enqueue(backend, aTask({ bytes: 60 }))
+
+      assert.deepEqual(refused, { type: 'full', bound: 'bytes', max: 100 })
+      assert.deepEqual([fits, afterTake], [{ type: 'queued' }, { type: 'queued' }])
+    })
+
+    test('a refused task leaves nothing behind', async (t) => {
+      const backend = await open(t, { maxQueue: 1 })
+      await enqueue(backend, aTask())
+      const refused = aTask({ idempotency: { key: 'k', bodyHash: 'h' } })
+      await enqueue(backend, refused)
+      await backend.take('m', 1, NEVER)
+
+      const again = await enqueue(backend, { ...refused, id: newTaskId() })
+
+      assert.deepEqual(again, { type: 'queued' })
+      assert.equal(backend.position(refused.id), null)
+      assert.equal(await backend.cancel(refused.id, 'client'), 'unknown')
+    })
+
+    test('an idempotency key names one task of its owner, waiting, running or ended', async (t) => {
+      const backend = await open(t)
+      const task = aTask({ idempotency: { key: 'k', bodyHash: 'h' } })
+      const again = (fields: Partial<Task> = {}): Promise<Enqueued> =>
+        enqueue(backend, { ...task, id: newTaskId(), ...fields })
+      await enqueue(backend, task)
+
+      const waiting = await again()
+      await backend.take('m', 1, NEVER)
+      const running = await again()
+      await say(backend, task.id, 1, 2, COMPLETED)
+      const ended = await again()
+      const conflict = await again({ idempotency: { key: 'k', bodyHash: 'other' } })
+      const otherKey = await again({ idempotency: { key: 'K', bodyHash: 'h' } })
+      const otherOwner = await again({ owner: 'you' })
+
+      assert.deepEqual([waiting, running, ended], Array(3).fill({ type: 'replay', id: task.id }))
+      assert.deepEqual(conflict, { type: 'conflict' })
+      assert.deepEqual([otherKey, otherOwner], [{ type: 'queued' }, { type: 'queued' }])
+      assert.equal(backend.depth, 2)
+    })
+
+    test('a full table of keys refuses new keys and keeps the old ones', async (t) => {
+      const backend = await open(t, { maxIdempotencyKeys: 2 })
+      const keyed = (key: string): Task => aTask({ idempotency: { key, bodyHash: 'h' } })
+      const first = keyed('a')
+      await enqueue(backend, first)
+      await enqueue(backend, keyed('b'))
+
+      const refused = await enqueue(backend, keyed('c'))
+      const replayed = await enqueue(backend, keyed('a'))
+      const keyless = await enqueue(backend, aTask())
+
+      assert.deepEqual(refused, { type: 'full', bound: 'keys', max: 2 })
+      assert.deepEqual(replayed, { type: 'replay', id: first.id })
+      assert.deepEqual(keyless, { type: 'queued' })
+    })
+
+    test('a key is found again when the queue is full', async (t) => {
+      const backend = await open(t, { maxQueue: 1 })
+      const task = aTask({ idempotency: { key: 'k', bodyHash: 'h' } })
+      await enqueue(backend, task)
+
+      assert.deepEqual(await enqueue(backend, { ...task, id: newTaskId() }), { type: 'replay', id: task.id })
+    })
+
+    test('a waiting task that is canceled is out of the queue and ours to end', async (t) => {
+      const backend = await open(t)
+      const heard: TaskId[] = []
+      backend.onCancel((id) => heard.push(id))
+      const [first, second] = [aTask(), aTask()]
+      await enqueue(backend, first)
+      await enqueue(backend, second)
+
+      const canceling = await backend.cancel(first.id, 'client')
+      const taken = await backend.take('m', 5, NEVER)
+      const stale = await say(backend, first.id, 0, 2, { type: 'canceled', by: 'client' })
+
+      assert.equal(canceling, 'taken')
+      assert.deepEqual(ids(taken), [second.id])
+      assert.deepEqual([stale, heard], [[], []])
+    })
+
+    test('the cancel of a running task reaches the listener, with who asked', async (t) => {
+      const backend = await open(t)
+      const heard: [TaskId, CanceledBy][] = []
+      backend.onCancel((id, by) => heard.push([id, by]))
+      const id = await running(backend)
+
+      const canceling = await backend.cancel(id, 'deadline')
+
+      assert.equal(canceling, 'sent')
+      assert.deepEqual(heard, [[id, 'deadline']])
+    })
+
+    test('an unknown or ended task cannot be canceled', async (t) => {
+      const backend = await open(t)
+      const id = await running(backend)
+      await say(backend, id, 1, 2, COMPLETED)
+
+      assert.equal(await backend.cancel(id, 'client'), 'unknown')
+      assert.equal(await backend.cancel(newTaskId(), 'client'), 'unknown')
+    })
+
+    test('words of a stale attempt are refused, those of the present one are not', async (t) => {
+      const backend = await open(t)
+      const id = await running(backend)
+      const token: EventBody = { type: 'token', text: 'x', tokens: 1 }
+
+      const first = await say(backend, id, 1, 2, token)
+      const second = await say(backend, id, 2, 3, token)
+      const late = await say(backend, id, 1, 4, token)
+      const present = await say(backend, id, 2, 4, token)
+
+      assert.deepEqual([first, second, late, present], [[], [], [id], []])
+    })
+
+    test('a terminal event ends the hold: whatever follows is refused', async (t) => {
+      const backend = await open(t)
+      const id = await running(backend)
+
+      const end = await say(backend, id, 1, 2, COMPLETED)
+      const after = await say(backend, id, 1, 3, { type: 'token', text: 'x', tokens: 1 })
+
+      assert.deepEqual([end, after], [[], [id]])
+    })
+
+    test('one append of many tasks refuses only those that are stale', async (t) => {
+      const backend = await open(t)
+      const [a, b, c] = [await running(backend), await running(backend), newTaskId()]
+      await say(backend, b, 3, 2, { type: 'token', text: 'x', tokens: 1 })
+
+      const stale = await backend.append(
+        [a, b, c].map((id) => ({ id, attempt: 2, events: [event(id, 3, { type: 'progress', percent: 25 })] })),
+      )
+
+      assert.deepEqual(stale, [b, c])
+    })
+
+    test('a position counts the tasks that go first', async (t) => {
+      const backend = await open(t)
+      const tasks = [5, 5, 9, 0].map((priority) => aTask({ priority }))
+      for (const task of tasks) await enqueue(backend, task)
+
+      const before = tasks.map(({ id }) => backend.position(id))
+      const ahead = [0, 4, 5, 9].map((priority) => backend.ahead('m', priority))
+      await backend.take('m', 1, NEVER)
+      const after = tasks.map(({ id }) => backend.position(id))
+
+      assert.deepEqual(before, [1, 2, 0, 3])
+      assert.deepEqual(ahead, [4, 3, 3, 1])
+      assert.deepEqual(after, [0, 1, null, 2])
+      assert.deepEqual([backend.ahead('other', 0), backend.position(newTaskId())], [0, null])
+    })
+
+    test('whatever is added, taken and canceled, the order and the positions are those of a sorted list', async (t) => {
+      const steps = fc.array(
+        fc.oneof(
+          fc.record({ type: fc.constant('add' as const), priority: fc.nat(9) }),
+          fc.record({ type: fc.constant('take' as const), max: fc.integer({ min: 1, max: 4 }) }),
+          fc.record({ type: fc.constant('cancel' as const), index: fc.nat(50) }),
+        ),
+        { maxLength: 40 },
+      )
+      const property = fc.asyncProperty(steps, async (steps) => {
+        const backend = await make(WIDE, t)
+        let sorted: Task[] = []
+        for (const step of steps) {
+          if (step.type === 'add') {
+            const task = aTask({ priority: step.priority })
+            await enqueue(backend, task)
+            // A stable sort keeps the order of arrival among equals.
+            sorted = [...sorted, task].sort((a, b) => b.spec.priority - a.spec.priority)
+          } else if (step.type === 'take' && sorted.length > 0) {
+            assert.deepEqual(ids(await backend.take('m', step.max, NEVER)), ids(sorted.splice(0, step.max)))
+          } else if (step.type === 'cancel' && sorted.length > 0) {
+            const [task] = sorted.splice(step.index % sorted.length, 1)
+            assert.equal(await backend.cancel((task as Task).id, 'client'), 'taken')
+          }
+          assert.equal(backend.depth, sorted.length)
+          assert.deepEqual(
+            sorted.map(({ id }) => backend.position(id)),
+            sorted.map((_, index) => index),
+          )
+        }
+        await backend.close()
+      })
+
+      await fc.assert(property, { numRuns: 100 })
+    })
+  })
+}
