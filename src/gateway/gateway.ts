@@ -173,9 +173,11 @@ export class Gateway {
     }
   }
 
-  detach(reader: Reader): void {
-    reader.close()
+  /** False when it was detached before. */
+  detach(reader: Reader): boolean {
+    if (!reader.close()) return false
     this.#readers--
+    return true
   }
 
   /** True when the task was not ended yet: its log will end with `canceled`, unless it ends otherwise first. */

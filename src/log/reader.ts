@@ -52,7 +52,8 @@ export class Reader {
     return entry
   }
 
-  close(): void {
-    this.#log.detach(this)
+  /** False when it was closed before. */
+  close(): boolean {
+    return this.#log.detach(this)
   }
 }

@@ -99,8 +99,9 @@ export class TaskLog {
     return { type: 'reader', reader }
   }
 
-  detach(reader: Reader): void {
-    this.#readers.delete(reader)
+  /** False when it was not attached any more. */
+  detach(reader: Reader): boolean {
+    return this.#readers.delete(reader)
   }
 
   /** For a reader: the first mark or checkpoint after `seq`, searched from index `from` on. */

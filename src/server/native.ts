@@ -168,11 +168,12 @@ function* missed(reader: Reader): Generator<Entry> {
 
 /** The header wins over the query: a reconnecting EventSource sends both, and only the header moves on. */
 function streamPosition(exchange: Exchange): Seq {
+  const { query } = exchange
   return (
     parsePosition(exchange.header('last-event-id') || null, 'Last-Event-ID') ??
-    parsePosition(exchange.query.get('after'), 'after') ??
-    parsePosition(exchange.query.get('last_event_id'), 'last_event_id') ??
-    parsePosition(exchange.query.get('starting_after'), 'starting_after') ??
+    parsePosition(query.get('after'), 'after') ??
+    parsePosition(query.get('last_event_id'), 'last_event_id') ??
+    parsePosition(query.get('starting_after'), 'starting_after') ??
     0
   )
 }

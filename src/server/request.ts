@@ -24,9 +24,9 @@ export class Exchange {
   readonly res: HttpResponse
   readonly method: string
   readonly path: string
-  readonly query: URLSearchParams
   readonly requestId: string
   readonly #headers: Partial<Record<Copied, string>> = {}
+  readonly #query: string
   readonly #contentLength: number
   #open = true
   #onAborted: () => void = () => {}
@@ -35,7 +35,7 @@ export class Exchange {
     this.res = res
     this.method = req.getCaseSensitiveMethod()
     this.path = req.getUrl()
-    this.query = new URLSearchParams(req.getQuery())
+    this.#query = req.getQuery()
     for (const name of COPIED) this.#headers[name] = req.getHeader(name)
     this.#contentLength = Number(req.getHeader('content-length') || 0)
     const given = req.getHeader('x-request-id')
@@ -49,6 +49,10 @@ export class Exchange {
   /** The client is there and has no complete answer yet. */
   get open(): boolean {
     return this.#open
+  }
+
+  get query(): URLSearchParams {
+    return new URLSearchParams(this.#query)
   }
 
   header(name: Copied): string {

@@ -28,13 +28,9 @@ export function waitFor<T>(
       },
     }
     const reader = gateway.attach(record, after, () => gateway.pump.mark(waiting))
-    let over = false
     const leave = (): boolean => {
-      if (over) return false
-      over = true
       clearTimeout(timer)
-      gateway.detach(reader)
-      return true
+      return gateway.detach(reader)
     }
     const finish = (): void => {
       if (leave()) resolve(answer(reader))
