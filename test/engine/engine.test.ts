@@ -1,0 +1,238 @@
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import { Engine, type EngineOptions } from '../../src/engine/engine.js'
+import type { End, Handle } from '../../src/engine/messages.js'
+import type { Generation } from '../../src/model/model.js'
+import { until } from '../until.js'
+
+/** What an engine with real threads reported, in order. */
+type Report =
+  | { type: 'token'; handle: Handle; text: string; ids: number[] }
+  | { type: 'end'; end: End }
+  | { type: 'lost'; handles: Handle[]; reason: string }
+
+type Watched = { engine: Engine; reports: Report[]; acknowledge: (recorded: Promise<void>) => void }
+
+function watch(t: TestContext, { workers = 1, slots = 4, maxInFlight = 1000 } = {}): Watched {
+  const reports: Report[] = []
+  let recorded = Promise.resolve()
+  const options: EngineOptions = { source: { type: 'scripted', name: 's', slots }, workers, maxInFlight }
+  const engine = new Engine(options, {
+    flush({ cells, ends }) {
+      for (let at = 0; at < cells.length; ) {
+        const [handle, text, tokens] = cells.slice(at, at + 3) as [Handle, string, number]
+        reports.push({ type: 'token', handle, text, ids: cells.slice(at + 3, at + 3 + tokens) as number[] })
+        at += 3 + tokens
+      }
+      for (const end of ends) reports.push({ type: 'end', end })
+      return recorded
+    },
+    lost: (handles, reason) => reports.push({ type: 'lost', handles, reason }),
+    free: () => {},
+  })
+  t.after(() => engine.close())
+  return {
+    engine,
+    reports,
+    acknowledge: (promise) => {
+      recorded = promise
+    },
+  }
+}
+
+const generation = (script: object, recorded: number[] = []): Generation => ({
+  prompt: { type: 'text', text: JSON.stringify(script) },
+  sampling: { seed: 1 },
+  maxTokens: null,
+  recorded,
+})
+
+const endOf = ({ reports }: Watched, handle: Handle): Promise<End> =>
+  until(`end of ${handle}`, () => {
+    for (const report of reports) if (report.type === 'end' && report.end.handle === handle) return report.end
+    return null
+  })
+
+const lostOf = ({ reports }: Watched, times = 1): Promise<{ handles: Handle[]; reason: string }> =>
+  until('a lost worker', () => reports.filter((report) => report.type === 'lost')[times - 1])
+
+const idsOf = ({ reports }: Watched, handle: Handle): number[] =>
+  reports.flatMap((report) => (report.type === 'token' && report.handle === handle ? report.ids : []))
+
+const firstTokenOf = (watched: Watched, handle: Handle): Promise<boolean> =>
+  until(`first token of ${handle}`, () => idsOf(watched, handle).length > 0)
+
+test('an engine is ready with the slots of the threads that have the model', async (t) => {
+  const { engine } = watch(t, { workers: 2, slots: 4 })
+
+  const before = { ready: engine.ready, slots: engine.slots, free: engine.free }
+  await engine.open()
+  await until('both threads', () => engine.slots === 8)
+
+  assert.deepEqual(before, { ready: false, slots: 0, free: 0 })
+  assert.deepEqual([engine.ready, engine.free, engine.workers.length], [true, 8, 2])
+})
+
+test('generations are spread over the threads, and a slot is free again when one ends', async (t) => {
+  const watched = watch(t, { workers: 2, slots: 1 })
+  const { engine } = watched
+  await engine.open()
+  await until('both threads', () => engine.slots === 2)
+
+  const [a, b] = [engine.start(generation({ tokens: 3 }), []), engine.start(generation({ rate: 10 }), [])]
+  assert.throws(() => engine.start(generation({}), []), /no free slot for model s/)
+  const end = await endOf(watched, a)
+
+  assert.deepEqual(end, { handle: a, type: 'completed', finishReason: 'stop' })
+  assert.deepEqual(idsOf(watched, a), [0, 1, 2])
+  assert.equal(engine.free, 1)
+  engine.cancel(b)
+  assert.equal((await endOf(watched, b)).type, 'canceled')
+})
+
+test('a thread that dies has its words read first, then its generations are lost, once', async (t) => {
+  const watched = watch(t)
+  const { engine, reports } = watched
+  await engine.open()
+
+  const handles = [
+    engine.start(generation({ tokens: 100, rate: 1000, crash_at: 9 }), []),
+    engine.start(generation({ tokens: 1000, rate: 100 }), []),
+    engine.start(generation({ tokens: 2 }), []),
+  ]
+  const { handles: lost } = await lostOf(watched)
+
+  assert.deepEqual(lost, handles.slice(0, 2))
+  assert.deepEqual(idsOf(watched, handles[0] as Handle), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+  assert.equal((await endOf(watched, handles[2] as Handle)).type, 'completed')
+  assert.equal(reports.at(-1)?.type, 'lost')
+})
+
+test('a thread that is terminated from outside is replaced, and the next one takes work', async (t) => {
+  const watched = watch(t)
+  const { engine } = watched
+  await engine.open()
+  const handle = engine.start(generation({ tokens: 1000, rate: 100 }), [])
+  await firstTokenOf(watched, handle)
+
+  await engine.workers[0]?.terminate()
+  const { handles } = await lostOf(watched)
+  const between = engine.slots
+  await until('a new thread', () => engine.ready)
+  const next = engine.start(generation({ tokens: 5 }, [0, 1, 2]), [])
+  await endOf(watched, next)
+
+  assert.deepEqual([handles, between], [[handle], 0])
+  assert.notEqual(next, handle)
+  assert.deepEqual(idsOf(watched, next), [3, 4])
+  assert.equal(engine.free, 4)
+})
+
+test('threads that die together are all replaced, again and again', async (t) => {
+  const watched = watch(t, { workers: 2 })
+  const { engine } = watched
+  await engine.open()
+
+  for (let round = 1; round <= 3; round++) {
+    await until('both threads', () => engine.slots === 8)
+    const handles = Array.from({ length: 8 }, () => engine.start(generation({ tokens: 1000, rate: 50 }), []))
+    for (const handle of handles) await firstTokenOf(watched, handle)
+    const lostBefore = watched.reports.length
+
+    await Promise.all(engine.workers.map((worker) => worker.terminate()))
+    await until('all lost', () => {
+      const lost = watched.reports.slice(lostBefore).flatMap((report) => (report.type === 'lost' ? report.handles : []))
+      return lost.length === 8 && assert.deepEqual(lost.sort(), handles.sort()) === undefined
+    })
+  }
+
+  await until('both threads', () => engine.slots === 8)
+  assert.equal(engine.free, 8)
+})
+
+test('an idle thread that dies is replaced without a report', async (t) => {
+  const watched = watch(t)
+  const { engine, reports } = watched
+  await engine.open()
+
+  await engine.workers[0]?.terminate()
+  await until('the loss', () => engine.slots === 0)
+  await until('a new thread', () => engine.slots === 4)
+
+  assert.deepEqual(reports, [])
+})
+
+test('a thread whose words are not recorded waits for it', async (t) => {
+  const watched = watch(t, { maxInFlight: 50 })
+  const { engine, reports } = watched
+  let recorded = (): void => {}
+  await engine.open()
+  watched.acknowledge(
+    new Promise((resolve) => {
+      recorded = resolve
+    }),
+  )
+
+  const handle = engine.start(generation({ tokens: 1000 }), [])
+  await until('the bound', () => reports.length >= 50)
+  for (let turns = 0; turns < 100; turns++) await turn()
+  const inFlight = reports.length
+  watched.acknowledge(Promise.resolve())
+  recorded()
+  await endOf(watched, handle)
+
+  assert.equal(inFlight, 50)
+  assert.equal(idsOf(watched, handle).length, 1000)
+})
+
+test('close ends the threads in the middle of their work and reports nothing of it', async (t) => {
+  const watched = watch(t, { workers: 2 })
+  const { engine, reports } = watched
+  await engine.open()
+  const handle = engine.start(generation({ tokens: 1000, rate: 100 }), [])
+  await firstTokenOf(watched, handle)
+
+  await engine.close()
+
+  assert.equal(engine.workers.length, 0)
+  assert.ok(reports.every(({ type }) => type === 'token'))
+})
+
+test('an engine that is closed while its model loads closes', async (t) => {
+  const { engine } = watch(t, { workers: 2 })
+
+  void engine.open()
+  await engine.close()
+
+  assert.equal(engine.workers.length, 0)
+})
+
+test('an engine that is closed while a lost thread is replaced closes', async (t) => {
+  const watched = watch(t)
+  const { engine } = watched
+  await engine.open()
+  await engine.workers[0]?.terminate()
+  await until('the loss', () => engine.slots === 0)
+
+  await engine.close()
+
+  assert.equal(engine.workers.length, 0)
+})
+
+test('an engine that was never opened closes', async (t) => {
+  const { engine } = watch(t)
+
+  await engine.close()
+
+  assert.equal(engine.workers.length, 0)
+})
+
+test('a model that cannot be loaded is refused with its name and the reason', async (t) => {
+  const listener = { flush: async () => {}, lost: () => {}, free: () => {} }
+  const source = { type: 'onnx', name: 'broken', dir: '/nonexistent', slots: 1 } as const
+  const engine = new Engine({ source, workers: 2, maxInFlight: 10 }, listener)
+  t.after(() => engine.close())
+
+  await assert.rejects(engine.open(), /^Error: model broken: .*\/nonexistent/)
+})
