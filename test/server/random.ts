@@ -1,0 +1,57 @@
+/**
+ * Random choices that a seed repeats: the generator of the tests that cut connections (mulberry32).
+ */
+export class Random {
+  #state: number
+
+  constructor(seed: number) {
+    this.#state = seed >>> 0
+  }
+
+  /** In [0, 1). */
+  next(): number {
+    this.#state = (this.#state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+
+  /** A whole number in [min, max]. */
+  between(min: number, max: number): number {
+    return min + Math.floor(this.next() * (max - min + 1))
+  }
+
+  pick<T>(items: readonly [T, ...T[]]): T {
+    return items[this.between(0, items.length - 1)] ?? items[0]
+  }
+}
+
+/** The seed of a run: 1, or `SEED` from the environment, with which a failure is replayed. */
+export const SEED = Number(process.env.SEED ?? 1)
+
+const SHARP = [
+  '\n',
+  '\n\n',
+  '\r\n',
+  '\r',
+  '\u2028',
+  '\u2029',
+  '\u0000',
+  '\ufeff',
+  '"',
+  "'",
+  '\\',
+  '\t',
+  'data: x\n\n',
+  'id: 9\n',
+  ': ',
+  '😀',
+  '👩‍👩‍👧‍👦',
+  'e\u0301',
+  '漢字',
+  'word ',
+] as const
+
+/** Text with all that a protocol could break, of so many pieces. */
+export const sharpText = (random: Random, pieces: number): string =>
+  Array.from({ length: pieces }, () => random.pick(SHARP)).join('')
