@@ -34,6 +34,8 @@ export type Received = { bytes: number; idempotency: { key: string; bodyHash: st
 export type Submitted = { record: TaskRecord; replay: boolean }
 
 const SWEEP_MS = 10_000
+/** For what a shutdown canceled to say so; it takes as long as a step does. */
+const LAST_WORDS_MS = 2000
 
 export class Gateway {
   /** Connections mark themselves here when a reader of theirs falls behind. */
@@ -213,7 +215,7 @@ export class Gateway {
     await this.#unfinishedFor(drainMs)
     await Promise.all(this.#registry.unfinishedTasks().map((record) => this.cancel(record, 'shutdown')))
     // The cancel acts between two steps; a step that hangs must not hold up the exit.
-    await this.#unfinishedFor(Math.min(drainMs, 2000))
+    await this.#unfinishedFor(LAST_WORDS_MS)
   }
 
   async close(): Promise<void> {
