@@ -20,7 +20,8 @@ try {
   if (help) process.stdout.write(helpText())
   else await serve(config)
 } catch (error) {
-  process.stderr.write(`rejoin: ${(error as Error).message}\n`)
+  // One line, also where a path or a library's message has more.
+  process.stderr.write(`rejoin: ${(error as Error).message.replaceAll(/\s*\n\s*/g, ' ')}\n`)
   process.exit(error instanceof ConfigError ? EXIT.usage : EXIT.failed)
 }
 

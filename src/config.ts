@@ -148,7 +148,7 @@ function parseFlags(argv: string[]): { help: boolean; values: Map<OptionName, st
     return { help: given.help === true, values: new Map(named) }
   } catch (error) {
     // Node's message is a paragraph with advice; its first sentence says it.
-    throw new ConfigError((error as Error).message.split('. ')[0])
+    throw new ConfigError((error as Error).message.split(/\.\s/)[0])
   }
 }
 

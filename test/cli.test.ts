@@ -1,0 +1,244 @@
+import assert from 'node:assert/strict'
+import { type ChildProcessByStdio, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Readable } from 'node:stream'
+import { describe, type TestContext, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { helpText } from '../src/config.js'
+import { MODEL_DIR } from './model/answer.js'
+import { openSocket, post, scripted, sseEvents, textOf } from './server/harness.js'
+import { until } from './until.js'
+
+const CLI = fileURLToPath(new URL('../src/cli.js', import.meta.url))
+
+/** A `rejoin` process, killed when the test ends if it has not ended before. */
+class Cli {
+  readonly child: ChildProcessByStdio<null, Readable, Readable>
+  stdout = ''
+  stderr = ''
+  readonly #exit: Promise<{ code: number | null; signal: string | null }>
+
+  constructor(t: TestContext, args: string[], env: Record<string, string> = {}) {
+    const { PATH = '' } = process.env
+    this.child = spawn(process.execPath, [CLI, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH, ...env } })
+    this.child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      this.stdout += text
+    })
+    this.child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text
+    })
+    this.#exit = once(this.child, 'close').then(([code, signal]) => ({ code, signal }))
+    t.after(() => this.child.kill('SIGKILL'))
+  }
+
+  /** Its exit code; null when a signal ended it. */
+  async exit(): Promise<number | null> {
+    return (await this.#exit).code
+  }
+
+  async said(text: string): Promise<void> {
+    while (!this.stdout.includes(text)) {
+      const ended = await Promise.race([once(this.child.stdout, 'data').then(() => false), this.#exit.then(() => true)])
+      if (ended && !this.stdout.includes(text)) throw new Error(`ended without ${text}: ${this.stdout}${this.stderr}`)
+    }
+  }
+
+  async url(): Promise<string> {
+    await this.said('Models: ')
+    return /listens on (\S+)/.exec(this.stdout)?.[1] ?? ''
+  }
+}
+
+/** Ready to work, with the scripted model. */
+async function serve(t: TestContext, ...args: string[]): Promise<{ cli: Cli; url: string }> {
+  const cli = new Cli(t, ['--port', '0', '--model', 'scripted', '--workers', '1', ...args])
+  await cli.said('Ready.')
+  return { cli, url: await cli.url() }
+}
+
+const tempFolder = (t: TestContext): string => {
+  const folder = mkdtempSync(join(tmpdir(), 'rejoin-cli-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  return folder
+}
+
+describe('the command line', { concurrency: 4 }, () => {
+  test('--help prints the options and ends', async (t) => {
+    const cli = new Cli(t, ['--help'])
+
+    const code = await cli.exit()
+
+    assert.deepEqual([code, cli.stdout, cli.stderr], [0, helpText(), ''])
+  })
+
+  const MISTAKES: [args: string[], line: RegExp][] = [
+    [['--prot', '1'], /^rejoin: Unknown option '--prot'\n$/],
+    [['--port', '70000'], /^rejoin: --port must be a whole number from 0 to 65535, got "70000"\n$/],
+    [['--port', '-1'], /^rejoin: .*--port.*\n$/],
+    [['--po\nrt'], /^rejoin: Unknown option '--po rt'.*\n$/],
+    [['--model', ''], /^rejoin: --model : .*\n$/],
+    [['--model', '/no\nsuch'], /^rejoin: --model .*does not exist\n$/],
+    [['--model', '/nonexistent'], /^rejoin: --model \/nonexistent: model directory \/nonexistent does not exist\n$/],
+    [['--model', 'scripted', '--model', 'scripted'], /^rejoin: --model scripted: two models are named scripted.*\n$/],
+  ]
+  for (const [args, line] of MISTAKES) {
+    test(`\`${JSON.stringify(args).slice(1, -1)}\` is one line on stderr and exit code 2`, async (t) => {
+      const cli = new Cli(t, args)
+
+      const code = await cli.exit()
+
+      assert.deepEqual([code, cli.stdout], [2, ''])
+      assert.match(cli.stderr, line)
+    })
+  }
+
+  test('a variable that cannot be read is a mistake like a flag', async (t) => {
+    const cli = new Cli(t, [], { REJOIN_DRAIN_MS: 'soon' })
+
+    const code = await cli.exit()
+
+    assert.equal(code, 2)
+    assert.match(cli.stderr, /^rejoin: --drain-ms must be a whole number from 0 to 86400000, got "soon"\n$/)
+  })
+
+  test('a model directory that lacks a file is named with the file, exit code 2', async (t) => {
+    const folder = tempFolder(t)
+    writeFileSync(join(folder, 'config.json'), '{}')
+
+    const cli = new Cli(t, ['--port', '0', '--model', `mine=${folder}`])
+    const code = await cli.exit()
+
+    assert.deepEqual(
+      [code, cli.stderr],
+      [2, `rejoin: --model mine=${folder}: model directory ${folder} has no tokenizer.json\n`],
+    )
+  })
+
+  test('a model that does not load is one line and exit code 1', async (t) => {
+    const folder = tempFolder(t)
+    for (const file of ['config.json', 'tokenizer.json', 'tokenizer_config.json']) {
+      symlinkSync(join(MODEL_DIR, file), join(folder, file))
+    }
+    mkdirSync(join(folder, 'onnx'))
+    writeFileSync(join(folder, 'onnx/model.onnx'), 'no graph')
+
+    const cli = new Cli(t, ['--port', '0', '--model', `mine=${folder}`, '--log-level', 'silent'])
+    const code = await cli.exit()
+
+    assert.equal(code, 1)
+    assert.match(cli.stderr, /^rejoin: model mine: .+\n$/)
+  })
+
+  test('a port in use is one line and exit code 1', async (t) => {
+    const other = createServer().listen(0, '127.0.0.1')
+    t.after(() => other.close())
+    await once(other, 'listening')
+    const { port } = other.address() as { port: number }
+
+    const cli = new Cli(t, ['--port', String(port), '--model', 'scripted'])
+    const code = await cli.exit()
+
+    assert.deepEqual([code, cli.stdout], [1, ''])
+    assert.match(cli.stderr, new RegExp(`^rejoin: .*127\\.0\\.0\\.1:${port}.*\n$`))
+  })
+
+  test('two gateways do not share a port in silence', async (t) => {
+    const { url } = await serve(t)
+
+    const second = new Cli(t, ['--port', new URL(url).port, '--model', 'scripted'])
+
+    assert.equal(await second.exit(), 1)
+  })
+
+  test('it says where it listens, and when it is ready, and works', async (t) => {
+    const { cli, url } = await serve(t)
+
+    const ready = await fetch(`${url}/readyz`)
+    const events = await sseEvents(await post(url, scripted({ tokens: 3 }), { accept: 'text/event-stream' }))
+
+    assert.match(cli.stdout, /^Rejoin listens on http:\/\/127\.0\.0\.1:\d+\nModels: scripted\nTry: .*\nReady\.\n$/)
+    assert.equal(ready.status, 200)
+    assert.equal(textOf(events), 'w0 w1 w2 ')
+    assert.equal(cli.stderr, '')
+  })
+
+  test('variables are read, and a flag wins', async (t) => {
+    const cli = new Cli(t, ['--model', 'scripted'], { REJOIN_PORT: '0', REJOIN_MODEL: 'default' })
+
+    await cli.said('Ready.')
+
+    assert.match(cli.stdout, /^Models: scripted$/m)
+    assert.doesNotMatch(cli.stdout, /:8080/)
+  })
+
+  test('on SIGTERM nothing new comes in, what runs ends, sockets close with 1012, and the exit code is 0', async (t) => {
+    const { cli, url } = await serve(t, '--drain-ms', '30000')
+    const socket = await openSocket(t, url)
+    const closed = once(socket, 'close')
+    const running = await post(url, scripted({ tokens: 300, rate: 200 }), { accept: 'text/event-stream' })
+    const events = sseEvents(running)
+
+    cli.child.kill('SIGTERM')
+    await cli.said('Stopping')
+    const ready = await fetch(`${url}/readyz`)
+    const refused = await post(url, scripted({}))
+    const error = (await refused.json()) as { error: { code: string } }
+
+    assert.equal(ready.status, 503)
+    assert.deepEqual([refused.status, error.error.code, refused.headers.get('retry-after')], [503, 'draining', '1'])
+    const all = await events
+    assert.equal(all.at(-1)?.type, 'completed')
+    assert.equal(textOf(all), Array.from({ length: 300 }, (_, i) => `w${i} `).join(''))
+    assert.equal(((await closed) as [number])[0], 1012)
+    assert.equal(await cli.exit(), 0)
+  })
+
+  test('what runs longer than --drain-ms is canceled by `shutdown`, and its stream says so', async (t) => {
+    const { cli, url } = await serve(t, '--drain-ms', '200')
+    const running = await post(url, scripted({ tokens: 100_000, rate: 100 }), { accept: 'text/event-stream' })
+    const events = sseEvents(running)
+
+    cli.child.kill('SIGINT')
+
+    const last = (await events).at(-1)
+    assert.deepEqual([last?.type, last?.type === 'canceled' && last.by], ['canceled', 'shutdown'])
+    assert.equal(await cli.exit(), 0)
+  })
+
+  test('a gateway that is stopped while its model loads ends with 0', async (t) => {
+    const cli = new Cli(t, ['--port', '0', '--model', 'default', '--workers', '1'])
+    await cli.url()
+
+    cli.child.kill('SIGTERM')
+
+    assert.deepEqual([await cli.exit(), cli.stderr], [0, ''])
+  })
+
+  test('a second signal ends it at once, with 1', async (t) => {
+    const { cli, url } = await serve(t, '--drain-ms', '86400000')
+    await post(url, scripted({ tokens: 1_000_000, rate: 10 }))
+
+    cli.child.kill('SIGTERM')
+    await cli.said('Stopping')
+    cli.child.kill('SIGTERM')
+
+    assert.equal(await cli.exit(), 1)
+  })
+
+  test('a gateway whose worker died keeps serving', async (t) => {
+    const { cli, url } = await serve(t)
+
+    const response = await post(url, scripted({ tokens: 20, crash_at: 5 }), { accept: 'text/event-stream' })
+    const events = await sseEvents(response)
+
+    assert.equal(textOf(events), Array.from({ length: 20 }, (_, i) => `w${i} `).join(''))
+    await until('the log', () => cli.stderr.includes('\n'))
+    // What the log has of it: one line of JSON, without a prompt.
+    const [line] = cli.stderr.split('\n')
+    assert.match((JSON.parse(line ?? '') as { msg: string }).msg, /worker was lost/)
+  })
+})

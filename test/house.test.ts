@@ -1,0 +1,135 @@
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, normalize, sep } from 'node:path'
+import { describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { markdownTable } from '../src/config.js'
+import { ERRORS } from '../src/core/errors.js'
+
+// From dist/test to the repository.
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+const SRC = join(ROOT, 'src')
+
+/** What the files of each folder may import, beside their own folder. `top` are the files in src/ itself. */
+const ARROWS: Record<string, string[]> = {
+  core: [],
+  wire: ['core'],
+  log: ['core'],
+  model: ['core'],
+  engine: ['core', 'model'],
+  backend: ['core'],
+  gateway: ['core', 'wire', 'log', 'model', 'engine', 'backend'],
+  server: ['core', 'wire', 'log', 'gateway'],
+  top: ['core', 'wire', 'log', 'model', 'engine', 'backend', 'gateway', 'server'],
+}
+
+/** The folder that has each package. */
+const PACKAGES: Record<string, string> = {
+  nanoid: 'core',
+  typebox: 'wire',
+  msgpackr: 'wire',
+  '@huggingface/jinja': 'model',
+  '@huggingface/tokenizers': 'model',
+  'onnxruntime-node': 'model',
+  piscina: 'engine',
+  'uWebSockets.js': 'server',
+  pino: 'top',
+}
+
+type Import = { file: string; folder: string; target: string }
+
+const folderOf = (path: string): string => (path.includes(sep) ? (path.split(sep)[0] as string) : 'top')
+
+const files = (readdirSync(SRC, { recursive: true }) as string[]).filter((file) => file.endsWith('.ts')).sort()
+
+const source = (file: string): string => readFileSync(join(SRC, file), 'utf8')
+
+/** Static imports, re-exports, dynamic imports and imported types. */
+const IMPORT = /(?:\bfrom\s*|\bimport\s*\(?\s*)'([^']+)'/g
+
+const withoutComments = (text: string): string => text.replaceAll(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '')
+
+const imports: Import[] = files.flatMap((file) =>
+  [...withoutComments(source(file)).matchAll(IMPORT)].map(([, target = '']) => ({
+    file,
+    folder: folderOf(file),
+    target,
+  })),
+)
+
+const packageOf = (target: string): string =>
+  target
+    .split('/')
+    .slice(0, target.startsWith('@') ? 2 : 1)
+    .join('/')
+
+describe('the house', () => {
+  test('every folder of src has its place in the table', () => {
+    const folders = new Set(files.map(folderOf))
+
+    assert.deepEqual([...folders].sort(), Object.keys(ARROWS).sort())
+    assert.ok(imports.length > files.length)
+  })
+
+  test('every import points toward core', () => {
+    const wrong = imports.filter(({ file, folder, target }) => {
+      if (!target.startsWith('.')) return false
+      const to = folderOf(normalize(join(dirname(file), target)))
+      return to !== folder && !ARROWS[folder]?.includes(to)
+    })
+
+    assert.deepEqual(wrong, [])
+  })
+
+  test('each package is imported by one folder, and every one that is installed is imported', () => {
+    const found: Record<string, string[]> = {}
+    for (const { folder, target } of imports) {
+      if (target.startsWith('.') || target.startsWith('node:')) continue
+      const name = packageOf(target)
+      found[name] = [...new Set([...(found[name] ?? []), folder])]
+    }
+
+    const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { dependencies: object }
+    const expected = Object.fromEntries(Object.entries(PACKAGES).map(([name, folder]) => [name, [folder]]))
+    assert.deepEqual(found, expected)
+    assert.deepEqual(Object.keys(dependencies).sort(), Object.keys(PACKAGES).sort())
+  })
+
+  test('the environment is read in cli.ts and nowhere else', () => {
+    const readers = files.filter((file) => /process\.env\b|['"]node:process['"]/.test(source(file)))
+
+    assert.deepEqual(readers, ['cli.ts'])
+  })
+
+  test('every file says first what it is for', () => {
+    const silent = files.filter((file) => !/^(#!.*\n)?\/\*\*\n(?: \*(?: .*)?\n)+ \*\/\n/.test(source(file)))
+
+    assert.deepEqual(silent, [])
+  })
+
+  test('the README has the table of options as the code has it', () => {
+    const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
+
+    assert.ok(readme.includes(`\n${markdownTable()}\n`))
+  })
+
+  test('the README lists exactly the errors that there are', () => {
+    const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
+    const listed = [...readme.matchAll(/^\| `([a-z_]+)` \| (\d{3}) \| (.+) \|$/gm)].map((row) => row.slice(1, 4))
+
+    const errors = Object.entries(ERRORS).map(([code, { status, meaning }]) => [code, String(status), meaning])
+    assert.deepEqual(listed.sort(), errors.sort())
+  })
+
+  test('the lock file names no host, so that any registry serves an install', () => {
+    const lock = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as {
+      packages: Record<string, { resolved?: string }>
+    }
+
+    const resolved = Object.entries(lock.packages).flatMap(([name, { resolved }]) =>
+      resolved ? [[name, resolved]] : [],
+    )
+    assert.deepEqual(resolved, [])
+    assert.ok(Object.keys(lock.packages).length > 10)
+  })
+})
