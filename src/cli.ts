@@ -44,9 +44,9 @@ Try:    curl -N ${url}/v1/tasks -H 'Accept: text/event-stream' -d '{"prompt":"${
 }
 
 async function stop(running: Running): Promise<void> {
-  process.stdout.write('Stopping: running tasks are given time to end.\n')
   // Asked a second time, it ends at once.
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(EXIT.failed))
+  process.stdout.write('Stopping: running tasks are given time to end.\n')
   await running.close()
   process.exit(0)
 }
