@@ -7,15 +7,16 @@
  */
 import type { CanceledBy, TaskEvent } from '../core/event.js'
 import type { TaskId } from '../core/id.js'
-import type { Task } from '../core/task.js'
+import type { Idempotency, Task } from '../core/task.js'
 
-export type Enqueued =
-  | { type: 'queued' }
-  /** The owner used this key with the same body before: this is that task, and nothing was added. */
+/** What an idempotency key means that its owner used before: nothing is added. */
+export type Known =
+  /** With the same body: this is that task. */
   | { type: 'replay'; id: TaskId }
-  /** The owner used this key with another body. */
+  /** With another body. */
   | { type: 'conflict' }
-  | { type: 'full'; bound: FullBound; max: number }
+
+export type Enqueued = { type: 'queued' } | Known | { type: 'full'; bound: FullBound; max: number }
 
 /** Tasks that wait, bytes of their requests, or idempotency keys. */
 export type FullBound = 'queue' | 'bytes' | 'keys'
@@ -31,6 +32,8 @@ export type Canceling =
   | 'unknown'
 
 export interface Backend {
+  /** Null for a key that is new. `enqueue` asks again; this is for what only a new task can be refused for. */
+  known(owner: string, idempotency: Idempotency): Promise<Known | null>
   /** Returns once the task and its first event would survive a crash (as far as the durability here goes). */
   enqueue(task: Task, first: TaskEvent): Promise<Enqueued>
   /** Waits for a task of this model, gives up to `max`; they are ours until their logs end. Empty when aborted. */

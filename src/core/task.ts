@@ -44,6 +44,9 @@ export type TaskSpec = {
   metadata: Record<string, string>
 }
 
+/** A repeated request with the same key and the same body hash gets the same task. */
+export type Idempotency = { key: string; bodyHash: string }
+
 export type Task = {
   id: TaskId
   /** The caller that it belongs to; another caller's task does not exist. */
@@ -54,6 +57,5 @@ export type Task = {
   createdAt: number
   /** Of the request, as it came in: what it costs to keep. */
   bytes: number
-  /** A repeated request with the same key and the same body hash gets the same task. */
-  idempotency: { key: string; bodyHash: string } | null
+  idempotency: Idempotency | null
 }

@@ -4,12 +4,12 @@
  * It knows callers by name and tasks by id, and neither sockets nor encodings. Outcomes that a caller must be told
  * of are thrown as `RejoinError`.
  */
-import type { Backend, QueueView } from '../backend/backend.js'
+import type { Backend, FullBound, Known, QueueView } from '../backend/backend.js'
 import { RejoinError } from '../core/errors.js'
 import type { CanceledBy, Seq } from '../core/event.js'
 import { newTaskId, type TaskId } from '../core/id.js'
 import type { Logger } from '../core/logger.js'
-import type { Task, TaskSpec, TaskStatus } from '../core/task.js'
+import type { Idempotency, Task, TaskSpec, TaskStatus } from '../core/task.js'
 import type { Reader } from '../log/reader.js'
 import type { ModelSource } from '../model/model.js'
 import type { TaskExtras } from '../wire/json.js'
@@ -29,7 +29,7 @@ export type GatewayOptions = Retention & {
 }
 
 /** A request as it came in, for what depends on its bytes. */
-export type Received = { bytes: number; idempotency: { key: string; bodyHash: string } | null }
+export type Received = { bytes: number; idempotency: Idempotency | null }
 
 export type Submitted = { record: TaskRecord; replay: boolean }
 
@@ -100,19 +100,22 @@ export class Gateway {
   }
 
   /** Accepts a task, or finds the one that the same idempotency key made before.
-   * @throws RejoinError `draining`, `model_not_found`, `queue_full`, `too_many_keys`, `idempotency_conflict` */
+   * @throws RejoinError `draining`, `model_not_found`, `queue_full`, `too_many_keys`, `idempotency_conflict`, and
+   * `log_gone` when retention has dropped the task that the key made */
   async submit(owner: string, spec: TaskSpec, { bytes, idempotency }: Received): Promise<Submitted> {
+    // First of all: a retry of what was accepted costs nothing and is answered even when nothing new would be.
+    const known = idempotency === null ? null : await this.#backend.known(owner, idempotency)
+    if (known) return this.#known(owner, known)
     if (this.#draining) throw new RejoinError('draining', 'the gateway is shutting down', { retryAfterS: 1 })
     const model = spec.model ?? this.#defaultModel
     const dispatcher = this.#dispatchers.get(model)
     if (!dispatcher) {
       const served = this.models.join(', ')
-      throw new RejoinError('model_not_found', `no model ${JSON.stringify(model)}; served: ${served}`, {
-        param: 'model',
-      })
+      const message = `no model ${JSON.stringify(model)}; served: ${served}`
+      throw new RejoinError('model_not_found', message, { param: 'model' })
     }
     const ahead = this.#backend.ahead(model, spec.priority)
-    this.#refuseLongWait(dispatcher, spec, ahead)
+    refuseLongWait(dispatcher, spec, ahead)
     const task: Task = { id: newTaskId(), owner, model, spec, createdAt: Date.now(), bytes, idempotency }
     const record = new TaskRecord(task, ++this.#ordinal, this.#options.maxRingEvents)
     // Registered before it is enqueued: a free slot takes it before this call goes on.
@@ -126,16 +129,8 @@ export class Gateway {
       return { record, replay: false }
     }
     this.#registry.remove(record)
-    switch (enqueued.type) {
-      case 'replay':
-        return { record: this.#registry.find(owner, enqueued.id), replay: true }
-      case 'conflict':
-        throw new RejoinError('idempotency_conflict', 'this Idempotency-Key was used with another body')
-      case 'full':
-        throw full(enqueued, dispatcher)
-      default:
-        return enqueued satisfies never
-    }
+    if (enqueued.type === 'full') throw full(enqueued, dispatcher)
+    return this.#known(owner, enqueued)
   }
 
   /** @throws RejoinError `task_not_found` or `log_gone` */
@@ -226,18 +221,17 @@ export class Gateway {
     await this.#backend.close()
   }
 
-  #refuseLongWait({ admission, engine }: Dispatcher, spec: TaskSpec, ahead: number): void {
-    const waitMs = admission.waitMs(ahead, engine.slots, engine.free)
-    if (spec.maxWaitMs === null || waitMs === null || waitMs <= spec.maxWaitMs) return
-    throw new RejoinError('queue_full', `the estimated wait is ${waitMs} ms, over max_wait_ms = ${spec.maxWaitMs}`, {
-      retryAfterS: Math.ceil((waitMs - spec.maxWaitMs) / 1000),
-    })
+  /** The task that an idempotency key made before. */
+  #known(owner: string, known: Known): Submitted {
+    if (known.type === 'replay') return { record: this.#registry.find(owner, known.id), replay: true }
+    throw new RejoinError('idempotency_conflict', 'this Idempotency-Key was used with another body')
   }
 
   #setDeadline({ id, spec, createdAt }: Task): void {
     if (spec.deadlineMs === null) return
     const timer = setTimeout(
       () => {
+        this.#deadlines.delete(id)
         const record = this.#registry.get(id)
         if (record) void this.cancel(record, 'deadline')
       },
@@ -280,10 +274,15 @@ export class Gateway {
   }
 }
 
-function full(
-  { bound, max }: { bound: 'queue' | 'bytes' | 'keys'; max: number },
-  { admission, engine }: Dispatcher,
-): RejoinError {
+function refuseLongWait({ admission, engine }: Dispatcher, spec: TaskSpec, ahead: number): void {
+  const waitMs = admission.waitMs(ahead, engine.slots, engine.free)
+  if (spec.maxWaitMs === null || waitMs === null || waitMs <= spec.maxWaitMs) return
+  throw new RejoinError('queue_full', `the estimated wait is ${waitMs} ms, over max_wait_ms = ${spec.maxWaitMs}`, {
+    retryAfterS: Math.ceil((waitMs - spec.maxWaitMs) / 1000),
+  })
+}
+
+function full({ bound, max }: { bound: FullBound; max: number }, { admission, engine }: Dispatcher): RejoinError {
   const retryAfterS = admission.retryAfterS(engine.slots)
   switch (bound) {
     case 'queue':

@@ -6,8 +6,8 @@
  */
 import { type CanceledBy, isTerminal } from '../../core/event.js'
 import type { TaskId } from '../../core/id.js'
-import type { Task } from '../../core/task.js'
-import type { Backend, Canceling, Enqueued, Flush, QueueView } from '../backend.js'
+import type { Idempotency, Task } from '../../core/task.js'
+import type { Backend, Canceling, Enqueued, Flush, Known, QueueView } from '../backend.js'
 import { Keys } from './keys.js'
 import { Queue } from './queue.js'
 
@@ -43,11 +43,15 @@ export class EmbeddedBackend implements Backend, QueueView {
     return this.#depth
   }
 
+  async known(owner: string, idempotency: Idempotency): Promise<Known | null> {
+    return this.#known(owner, idempotency)
+  }
+
+  // No await before all is noted: of two requests with one key only the first may be new.
   async enqueue(task: Task): Promise<Enqueued> {
     if (task.idempotency !== null) {
-      const known = this.#keys.find(task.owner, task.idempotency.key)
-      if (known)
-        return known.bodyHash === task.idempotency.bodyHash ? { type: 'replay', id: known.id } : { type: 'conflict' }
+      const known = this.#known(task.owner, task.idempotency)
+      if (known) return known
       if (this.#keys.full) return { type: 'full', bound: 'keys', max: this.#options.maxIdempotencyKeys }
     }
     const { maxQueue, maxQueueBytes } = this.#options
@@ -126,6 +130,12 @@ export class EmbeddedBackend implements Backend, QueueView {
 
   async close(): Promise<void> {
     for (const waiters of this.#waiters.values()) for (const waiter of waiters.splice(0)) waiter.give([])
+  }
+
+  #known(owner: string, { key, bodyHash }: Idempotency): Known | null {
+    const known = this.#keys.find(owner, key)
+    if (!known) return null
+    return known.bodyHash === bodyHash ? { type: 'replay', id: known.id } : { type: 'conflict' }
   }
 
   #serve(model: string): void {
