@@ -170,11 +170,14 @@ test('a cancel leaves the other rows alone', async (t) => {
       [2, 'z', 'stop'],
     ]),
   )
-  talk.model.allow(1)
-  await talk.until('first tokens', () => talk.said.length === 2)
+  // A busy machine may admit the second one only after the first step.
+  for (const handle of [1, 2]) {
+    talk.model.allow(1)
+    await talk.until('the first token', () => talk.ids(handle).length > 0)
+  }
 
   talk.post({ type: 'cancel', handle: 1 })
-  talk.model.allow(2)
+  talk.model.allow(3)
   await talk.end(2)
 
   assert.equal((await talk.end(1)).type, 'canceled')
@@ -297,7 +300,7 @@ test('an end without a token has no id', async (t) => {
 test('of several tokens in one step those after the end are dropped', async (t) => {
   const talk = new Talk(t)
   talk.model.burst = 10
-  talk.model.allow(1)
+  talk.model.allow(2)
 
   talk.post(
     start(1, endless(10), { maxTokens: 4 }),
