@@ -6,6 +6,7 @@
  */
 import assert from 'node:assert/strict'
 import { get, type IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
 import { createParser } from 'eventsource-parser'
 import { pack, unpack } from 'msgpackr'
 import WebSocket from 'ws'
@@ -18,6 +19,8 @@ export type Visit = {
   after: number
   /** Hangs up after so many events. */
   maxEvents?: number
+  /** Nothing is read from the socket until this resolves; called when the answer has begun. */
+  stall?: (socket: Socket) => Promise<unknown>
   /** Chooses among the forms in which a position can be given; the plainest without. */
   random?: Random
 }
@@ -103,6 +106,7 @@ async function visitSse(visit: Visit): Promise<TaskEvent[]> {
     if (refused) throw refused
     return []
   }
+  await visit.stall?.(response.socket)
   const seen = new Seen(visit)
   const parser = createParser({
     onEvent({ id, event, data }) {
@@ -182,6 +186,11 @@ const visitSocket =
     }
     // A cut in the handshake or in a frame; `close` follows.
     socket.on('error', () => {})
+    socket.on('upgrade', ({ socket: stream }) => {
+      if (!visit.stall) return
+      socket.on('open', () => socket.pause())
+      visit.stall(stream).then(() => socket.resume())
+    })
     socket.on('open', () => socket.send(encode({ type: 'subscribe', task: visit.task, after: visit.after })))
     socket.on('message', (data: Buffer) => {
       if (defect || seen.full) return

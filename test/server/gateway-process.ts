@@ -1,0 +1,13 @@
+/**
+ * A gateway in a process of its own, whose memory can be asked for: forked by a test with `--expose-gc`.
+ */
+import { start } from '../../src/index.js'
+
+const { url, ready } = await start({ port: 0, model: ['scripted'], workers: 1, 'max-body-bytes': 32 * 1_048_576 })
+await ready
+process.on('message', () => {
+  globalThis.gc?.()
+  process.send?.({ rss: process.memoryUsage().rss })
+})
+process.on('disconnect', () => process.exit())
+process.send?.({ url })
