@@ -46,45 +46,61 @@ const answers = (random: Random): Answer[] => [
   { tokens: 0, rate: 0, text: '' },
 ]
 
+/** A test whose failure says how to replay it. */
+const seeded = (name: string, run: (t: TestContext) => Promise<void>): void => {
+  test(name, async (t) => {
+    try {
+      await run(t)
+    } catch (error) {
+      throw new Error(`replay with SEED=${SEED}`, { cause: error })
+    }
+  })
+}
+
+/** Waits for all of them also when one fails, so that no other fails after the test. */
+async function all(parts: Promise<unknown>[]): Promise<void> {
+  for (const part of await Promise.allSettled(parts)) if (part.status === 'rejected') throw part.reason
+}
+
 const marks = (events: TaskEvent[]): TaskEvent[] => events.filter(({ type }) => type !== 'token')
 
 const tokensOf = (events: TaskEvent[]): number =>
   events.reduce((sum, event) => sum + (event.type === 'token' ? event.tokens : 0), 0)
 
 for (const path of PATHS) {
-  test(`over ${path.name}, any reader with any number of cuts gets the same text and every seq once`, async (t) => {
+  seeded(`over ${path.name}, any reader with any number of cuts gets the same text and every seq once`, async (t) => {
     const { url } = await startGateway(t)
     const wanted = answers(new Random(SEED))
     let visits = 0
 
-    const readings = wanted.map(async (answer, index) => {
-      const task = await submit(url, scripted(answer))
-      const whole = path.visit({ url, task: task.id, after: 0 })
+    const readings = wanted.flatMap((answer, index) => {
+      const task = submit(url, scripted(answer))
+      const whole = task.then(({ id }) => path.visit({ url, task: id, after: 0 }))
+      const check = async (reader: string, events: TaskEvent[]): Promise<void> => {
+        try {
+          checkWhole(events, (await task).id)
+          assert.equal(textOf(events), answer.text)
+          assert.equal(tokensOf(events), answer.tokens)
+          assert.deepEqual(marks(events), marks(await whole))
+        } catch (error) {
+          throw new Error(`task ${index}, ${reader}`, { cause: error })
+        }
+      }
       const readers = [0, 1, 2].map(async (reader) => {
         const seed = SEED * 1000 + index * 10 + reader
-        try {
-          const reading = await readWithCuts(t, path, url, task.id, seed)
-          visits += reading.visits
-          checkWhole(reading.events, task.id)
-          assert.equal(textOf(reading.events), answer.text)
-          assert.equal(tokensOf(reading.events), answer.tokens)
-          assert.deepEqual(marks(reading.events), marks(await whole))
-        } catch (error) {
-          throw new Error(`SEED=${SEED}, task ${index}, reader ${reader}`, { cause: error })
-        }
+        const reading = await readWithCuts(t, path, url, (await task).id, seed)
+        visits += reading.visits
+        await check(`reader ${reader}`, reading.events)
       })
-      checkWhole(await whole, task.id)
-      assert.equal(textOf(await whole), answer.text)
-      assert.equal((await whole).at(-1)?.type, 'completed')
-      await Promise.all(readers)
+      return [whole.then((events) => check('the reader without cuts', events)), ...readers]
     })
-    await Promise.all(readings)
+    await all(readings)
 
     // 21 readers; without a cut each would need one connection.
     assert.ok(visits > 100, `${visits} connections`)
   })
 
-  test(`over ${path.name}, a worker's death changes neither the text nor the order`, async (t) => {
+  seeded(`over ${path.name}, a worker's death changes neither the text nor the order`, async (t) => {
     const { url } = await startGateway(t)
     const text = sharpText(new Random(SEED), 300)
     const task = await submit(url, scripted({ tokens: 200, rate: 800, text, crash_at: 80 }))
@@ -104,7 +120,7 @@ for (const path of PATHS) {
     }
   })
 
-  test(`over ${path.name}, a reader that comes after the end gets the rest from any position`, async (t) => {
+  seeded(`over ${path.name}, a reader that comes after the end gets the rest from any position`, async (t) => {
     const { url } = await startGateway(t)
     const text = sharpText(new Random(SEED), 60)
     const task = await submit(url, scripted({ tokens: 30, text }))
@@ -121,7 +137,7 @@ for (const path of PATHS) {
     assert.equal(textOf(whole), text)
   })
 
-  test(`over ${path.name}, a reader that attaches late to a running task gets it from the start`, async (t) => {
+  seeded(`over ${path.name}, a reader that attaches late to a running task gets it from the start`, async (t) => {
     const { url } = await startGateway(t)
     const text = sharpText(new Random(SEED), 200)
     const task = await submit(url, scripted({ tokens: 100, rate: 200, text }))
@@ -136,7 +152,7 @@ for (const path of PATHS) {
     assert.ok(events.length > 30, 'and the rest comes live')
   })
 
-  test(`over ${path.name}, a position beyond the log's end is refused`, async (t) => {
+  seeded(`over ${path.name}, a position beyond the log's end is refused`, async (t) => {
     const { url } = await startGateway(t)
     const task = await submit(url, scripted({ tokens: 3 }))
     const { last_seq: last } = await ended(url, task.id)
@@ -147,34 +163,43 @@ for (const path of PATHS) {
     }
   })
 
-  test(`over ${path.name}, a position whose borders are forgotten is an error and never a shorter stream`, async (t) => {
-    const { url } = await startGateway(t, { 'max-ring-events': 16 })
-    const text = sharpText(new Random(SEED), 200)
-    const task = await submit(url, scripted({ tokens: 100, text }))
-    await ended(url, task.id)
+  seeded(
+    `over ${path.name}, a position whose borders are forgotten is an error and never a shorter stream`,
+    async (t) => {
+      const { url } = await startGateway(t, { 'max-ring-events': 16 })
+      const text = sharpText(new Random(SEED), 200)
+      const task = await submit(url, scripted({ tokens: 100, text }))
+      await ended(url, task.id)
 
-    const status = path.name.startsWith('WebSocket') ? null : 410
-    await assert.rejects(path.visit({ url, task: task.id, after: 10 }), new Refused('log_gone', status))
-    const events = await path.visit({ url, task: task.id, after: 0 })
+      const status = path.name.startsWith('WebSocket') ? null : 410
+      await assert.rejects(path.visit({ url, task: task.id, after: 10 }), new Refused('log_gone', status))
+      const events = await path.visit({ url, task: task.id, after: 0 })
 
-    checkWhole(events, task.id)
-    assert.equal(textOf(events), text)
-  })
+      checkWhole(events, task.id)
+      assert.equal(textOf(events), text)
+    },
+  )
 }
 
-test('a reader may change the path with every connection', async (t) => {
+seeded('a reader may change the path with every connection', async (t) => {
   const { url } = await startGateway(t)
   const random = new Random(SEED)
   const text = sharpText(random, 1500)
   const task = await submit(url, scripted({ tokens: 500, rate: 500, text }))
   const paths = PATHS as [Path, ...Path[]]
-  const any: Path = { name: 'any', visit: (visit) => random.pick(paths).visit(visit) }
+  const any: Path = { name: 'any', visit: (visit) => (visit.random ?? random).pick(paths).visit(visit) }
 
-  const { events, visits } = await readWithCuts(t, any, url, task.id, SEED)
+  let visits = 0
 
-  checkWhole(events, task.id)
-  assert.equal(textOf(events), text)
-  assert.ok(visits > 5, `${visits} connections`)
+  const readings = [0, 1, 2, 3, 4].map(async (reader) => {
+    const reading = await readWithCuts(t, any, url, task.id, SEED * 1000 + reader)
+    visits += reading.visits
+    checkWhole(reading.events, task.id)
+    assert.equal(textOf(reading.events), text)
+  })
+  await all(readings)
+
+  assert.ok(visits > 15, `${visits} connections`)
 })
 
 test('an SSE reader that comes back with the terminal position gets 204 and no body', async (t) => {
