@@ -5,7 +5,7 @@
  * they have seen. Choices are seeded: `SEED=N` replays a run.
  */
 import assert from 'node:assert/strict'
-import { type TestContext, test } from 'node:test'
+import { describe, type TestContext, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { isTerminal, type TaskEvent } from '../../src/core/event.js'
 import { ended, scripted, startGateway, submit, textOf } from './harness.js'
@@ -68,117 +68,119 @@ const tokensOf = (events: TaskEvent[]): number =>
   events.reduce((sum, event) => sum + (event.type === 'token' ? event.tokens : 0), 0)
 
 for (const path of PATHS) {
-  seeded(`over ${path.name}, any reader with any number of cuts gets the same text and every seq once`, async (t) => {
-    const { url } = await startGateway(t)
-    const wanted = answers(new Random(SEED))
-    let visits = 0
+  describe(`delivery over ${path.name}`, { concurrency: 3 }, () => {
+    seeded(`over ${path.name}, any reader with any number of cuts gets the same text and every seq once`, async (t) => {
+      const { url } = await startGateway(t)
+      const wanted = answers(new Random(SEED))
+      let visits = 0
 
-    const readings = wanted.flatMap((answer, index) => {
-      const task = submit(url, scripted(answer))
-      const whole = task.then(({ id }) => path.visit({ url, task: id, after: 0 }))
-      const check = async (reader: string, events: TaskEvent[]): Promise<void> => {
-        try {
-          checkWhole(events, (await task).id)
-          assert.equal(textOf(events), answer.text)
-          assert.equal(tokensOf(events), answer.tokens)
-          assert.deepEqual(marks(events), marks(await whole))
-        } catch (error) {
-          throw new Error(`task ${index}, ${reader}`, { cause: error })
+      const readings = wanted.flatMap((answer, index) => {
+        const task = submit(url, scripted(answer))
+        const whole = task.then(({ id }) => path.visit({ url, task: id, after: 0 }))
+        const check = async (reader: string, events: TaskEvent[]): Promise<void> => {
+          try {
+            checkWhole(events, (await task).id)
+            assert.equal(textOf(events), answer.text)
+            assert.equal(tokensOf(events), answer.tokens)
+            assert.deepEqual(marks(events), marks(await whole))
+          } catch (error) {
+            throw new Error(`task ${index}, ${reader}`, { cause: error })
+          }
         }
-      }
-      const readers = [0, 1, 2].map(async (reader) => {
-        const seed = SEED * 1000 + index * 10 + reader
-        const reading = await readWithCuts(t, path, url, (await task).id, seed)
-        visits += reading.visits
-        await check(`reader ${reader}`, reading.events)
+        const readers = [0, 1, 2].map(async (reader) => {
+          const seed = SEED * 1000 + index * 10 + reader
+          const reading = await readWithCuts(t, path, url, (await task).id, seed)
+          visits += reading.visits
+          await check(`reader ${reader}`, reading.events)
+        })
+        return [whole.then((events) => check('the reader without cuts', events)), ...readers]
       })
-      return [whole.then((events) => check('the reader without cuts', events)), ...readers]
+      await all(readings)
+
+      // 21 readers; without a cut each would need one connection.
+      assert.ok(visits > 100, `${visits} connections`)
     })
-    await all(readings)
 
-    // 21 readers; without a cut each would need one connection.
-    assert.ok(visits > 100, `${visits} connections`)
-  })
+    seeded(`over ${path.name}, a worker's death changes neither the text nor the order`, async (t) => {
+      const { url } = await startGateway(t)
+      const text = sharpText(new Random(SEED), 300)
+      const task = await submit(url, scripted({ tokens: 200, rate: 800, text, crash_at: 80 }))
 
-  seeded(`over ${path.name}, a worker's death changes neither the text nor the order`, async (t) => {
-    const { url } = await startGateway(t)
-    const text = sharpText(new Random(SEED), 300)
-    const task = await submit(url, scripted({ tokens: 200, rate: 800, text, crash_at: 80 }))
+      const [whole, cut] = await Promise.all([
+        path.visit({ url, task: task.id, after: 0 }),
+        readWithCuts(t, path, url, task.id, SEED),
+      ])
 
-    const [whole, cut] = await Promise.all([
-      path.visit({ url, task: task.id, after: 0 }),
-      readWithCuts(t, path, url, task.id, SEED),
-    ])
+      for (const events of [whole, cut.events]) {
+        checkWhole(events, task.id)
+        assert.equal(textOf(events), text)
+        assert.deepEqual(
+          events.filter(({ type }) => type === 'retrying').map((event) => event.type === 'retrying' && event.attempt),
+          [2],
+        )
+      }
+    })
 
-    for (const events of [whole, cut.events]) {
-      checkWhole(events, task.id)
-      assert.equal(textOf(events), text)
-      assert.deepEqual(
-        events.filter(({ type }) => type === 'retrying').map((event) => event.type === 'retrying' && event.attempt),
-        [2],
-      )
-    }
-  })
+    seeded(`over ${path.name}, a reader that comes after the end gets the rest from any position`, async (t) => {
+      const { url } = await startGateway(t)
+      const text = sharpText(new Random(SEED), 60)
+      const task = await submit(url, scripted({ tokens: 30, text }))
+      const { last_seq: last } = await ended(url, task.id)
+      const whole = await path.visit({ url, task: task.id, after: 0 })
 
-  seeded(`over ${path.name}, a reader that comes after the end gets the rest from any position`, async (t) => {
-    const { url } = await startGateway(t)
-    const text = sharpText(new Random(SEED), 60)
-    const task = await submit(url, scripted({ tokens: 30, text }))
-    const { last_seq: last } = await ended(url, task.id)
-    const whole = await path.visit({ url, task: task.id, after: 0 })
+      for (let after = 0; after < last; after++) {
+        const events = await path.visit({ url, task: task.id, after })
 
-    for (let after = 0; after < last; after++) {
-      const events = await path.visit({ url, task: task.id, after })
+        checkWhole(events, task.id, after)
+        assert.ok(text.endsWith(textOf(events)))
+      }
 
-      checkWhole(events, task.id, after)
-      assert.ok(text.endsWith(textOf(events)))
-    }
+      assert.equal(textOf(whole), text)
+    })
 
-    assert.equal(textOf(whole), text)
-  })
-
-  seeded(`over ${path.name}, a reader that attaches late to a running task gets it from the start`, async (t) => {
-    const { url } = await startGateway(t)
-    const text = sharpText(new Random(SEED), 200)
-    const task = await submit(url, scripted({ tokens: 100, rate: 200, text }))
-    await path.visit({ url, task: task.id, after: 0, maxEvents: 30 })
-
-    const events = await path.visit({ url, task: task.id, after: 0 })
-
-    checkWhole(events, task.id)
-    assert.equal(textOf(events), text)
-    const first = events.find(({ type }) => type === 'token')
-    assert.ok(first?.type === 'token' && first.tokens > 1, 'what it missed comes merged')
-    assert.ok(events.length > 30, 'and the rest comes live')
-  })
-
-  seeded(`over ${path.name}, a position beyond the log's end is refused`, async (t) => {
-    const { url } = await startGateway(t)
-    const task = await submit(url, scripted({ tokens: 3 }))
-    const { last_seq: last } = await ended(url, task.id)
-
-    const status = path.name.startsWith('WebSocket') ? null : 409
-    for (const after of [last + 1, 2 ** 53 - 1]) {
-      await assert.rejects(path.visit({ url, task: task.id, after }), new Refused('position_ahead', status))
-    }
-  })
-
-  seeded(
-    `over ${path.name}, a position whose borders are forgotten is an error and never a shorter stream`,
-    async (t) => {
-      const { url } = await startGateway(t, { 'max-ring-events': 16 })
+    seeded(`over ${path.name}, a reader that attaches late to a running task gets it from the start`, async (t) => {
+      const { url } = await startGateway(t)
       const text = sharpText(new Random(SEED), 200)
-      const task = await submit(url, scripted({ tokens: 100, text }))
-      await ended(url, task.id)
+      const task = await submit(url, scripted({ tokens: 100, rate: 200, text }))
+      await path.visit({ url, task: task.id, after: 0, maxEvents: 30 })
 
-      const status = path.name.startsWith('WebSocket') ? null : 410
-      await assert.rejects(path.visit({ url, task: task.id, after: 10 }), new Refused('log_gone', status))
       const events = await path.visit({ url, task: task.id, after: 0 })
 
       checkWhole(events, task.id)
       assert.equal(textOf(events), text)
-    },
-  )
+      const first = events.find(({ type }) => type === 'token')
+      assert.ok(first?.type === 'token' && first.tokens > 1, 'what it missed comes merged')
+      assert.ok(events.length > 30, 'and the rest comes live')
+    })
+
+    seeded(`over ${path.name}, a position beyond the log's end is refused`, async (t) => {
+      const { url } = await startGateway(t)
+      const task = await submit(url, scripted({ tokens: 3 }))
+      const { last_seq: last } = await ended(url, task.id)
+
+      const status = path.name.startsWith('WebSocket') ? null : 409
+      for (const after of [last + 1, 2 ** 53 - 1]) {
+        await assert.rejects(path.visit({ url, task: task.id, after }), new Refused('position_ahead', status))
+      }
+    })
+
+    seeded(
+      `over ${path.name}, a position whose borders are forgotten is an error and never a shorter stream`,
+      async (t) => {
+        const { url } = await startGateway(t, { 'max-ring-events': 16 })
+        const text = sharpText(new Random(SEED), 200)
+        const task = await submit(url, scripted({ tokens: 100, text }))
+        await ended(url, task.id)
+
+        const status = path.name.startsWith('WebSocket') ? null : 410
+        await assert.rejects(path.visit({ url, task: task.id, after: 10 }), new Refused('log_gone', status))
+        const events = await path.visit({ url, task: task.id, after: 0 })
+
+        checkWhole(events, task.id)
+        assert.equal(textOf(events), text)
+      },
+    )
+  })
 }
 
 seeded('a reader may change the path with every connection', async (t) => {

@@ -2,7 +2,7 @@
  * A stock `EventSource` behind a network that cuts: nothing of ours on the client's side.
  */
 import assert from 'node:assert/strict'
-import { type TestContext, test } from 'node:test'
+import { describe, type TestContext, test } from 'node:test'
 import { EventSource } from 'eventsource'
 import type { TaskEvent } from '../../src/core/event.js'
 import { scripted, startGateway, submit, textOf } from './harness.js'
@@ -31,34 +31,37 @@ function listen(t: TestContext, url: string): Promise<{ events: TaskEvent[]; cod
   })
 }
 
-test('an EventSource behind a network that cuts gets each event of a running task once, and stops', async (t) => {
-  const { url } = await startGateway(t)
-  const proxy = await CuttingProxy.start(t, url)
-  const text = sharpText(new Random(SEED), 150)
-  const task = await submit(url, scripted({ tokens: 75, rate: 25, text }))
-  // The answer's head and three events or so.
-  proxy.bytes = 900
+// At once: most of their time they wait to come back.
+describe('a stock EventSource', { concurrency: true }, () => {
+  test('an EventSource behind a network that cuts gets each event of a running task once, and stops', async (t) => {
+    const { url } = await startGateway(t)
+    const proxy = await CuttingProxy.start(t, url)
+    const text = sharpText(new Random(SEED), 150)
+    const task = await submit(url, scripted({ tokens: 75, rate: 25, text }))
+    // The answer's head and three events or so.
+    proxy.bytes = 900
 
-  const { events, code } = await listen(t, `${proxy.url}/v1/tasks/${task.id}/events`)
+    const { events, code } = await listen(t, `${proxy.url}/v1/tasks/${task.id}/events`)
 
-  checkWhole(events, task.id)
-  assert.equal(textOf(events), text)
-  assert.equal(events.at(-1)?.type, 'completed')
-  assert.equal(code, 204)
-  assert.ok(proxy.cuts >= 3, `${proxy.cuts} cuts`)
-})
+    checkWhole(events, task.id)
+    assert.equal(textOf(events), text)
+    assert.equal(events.at(-1)?.type, 'completed')
+    assert.equal(code, 204)
+    assert.ok(proxy.cuts >= 3, `${proxy.cuts} cuts`)
+  })
 
-test('an EventSource whose first position is in the URL goes on from there', async (t) => {
-  const { url } = await startGateway(t)
-  const proxy = await CuttingProxy.start(t, url)
-  const text = 'a line\nand another\n'.repeat(20)
-  const task = await submit(url, scripted({ tokens: 20, text }))
-  proxy.bytes = 1600
+  test('an EventSource whose first position is in the URL goes on from there', async (t) => {
+    const { url } = await startGateway(t)
+    const proxy = await CuttingProxy.start(t, url)
+    const text = 'a line\nand another\n'.repeat(20)
+    const task = await submit(url, scripted({ tokens: 20, text }))
+    proxy.bytes = 1600
 
-  const { events, code } = await listen(t, `${proxy.url}/v1/tasks/${task.id}/events?after=1`)
+    const { events, code } = await listen(t, `${proxy.url}/v1/tasks/${task.id}/events?after=1`)
 
-  checkWhole(events, task.id, 1)
-  assert.equal(textOf(events), text)
-  assert.equal(code, 204)
-  assert.ok(proxy.cuts >= 1, `${proxy.cuts} cuts`)
+    checkWhole(events, task.id, 1)
+    assert.equal(textOf(events), text)
+    assert.equal(code, 204)
+    assert.ok(proxy.cuts >= 1, `${proxy.cuts} cuts`)
+  })
 })
