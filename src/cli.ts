@@ -28,8 +28,7 @@ try {
 async function serve(config: Parameters<typeof start>[0] & { 'log-level': string; model: string[] }): Promise<void> {
   const logger = pino({ level: config['log-level'] }, pino.destination({ fd: 2, sync: false }))
   const running = await start(config, logger)
-  process.once('SIGTERM', () => stop(running))
-  process.once('SIGINT', () => stop(running))
+  obeySignals(running)
   greet(running)
   await running.ready
   process.stdout.write('Ready.\n')
@@ -43,9 +42,19 @@ Try:    curl -N ${url}/v1/tasks -H 'Accept: text/event-stream' -d '{"prompt":"${
 `)
 }
 
+/** The first SIGTERM or SIGINT drains; a second one ends the process at once. */
+function obeySignals(running: Running): void {
+  let stopping = false
+  const onSignal = (): void => {
+    // Not `exit`: it ends the worker threads first, and ONNX Runtime aborts when that happens within a step.
+    if (stopping) process.kill(process.pid, 'SIGKILL')
+    stopping = true
+    void stop(running)
+  }
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, onSignal)
+}
+
 async function stop(running: Running): Promise<void> {
-  // Asked a second time, it ends at once.
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(EXIT.failed))
   process.stdout.write('Stopping: running tasks are given time to end.\n')
   await running.close()
   process.exit(0)

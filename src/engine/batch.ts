@@ -62,6 +62,7 @@ export class BatchLoop {
       this.#receive()
       if (this.#closed) return
       await this.#admit()
+      if (this.#urgent) this.#send()
       const mayRun = this.#inFlight + this.#flush.events < this.#maxInFlight
       const idleMs = mayRun ? this.#model.idleMs() : Number.POSITIVE_INFINITY
       if (idleMs <= 0) this.#take(await this.#model.step())

@@ -29,8 +29,8 @@ export type EngineListener = {
 /** `slots` is 0 until its model is loaded. */
 type Thread = { port: MessagePort; slots: number; handles: Set<Handle> }
 
-/** For a step, or a model that is loading, to come to its end. */
-const CLOSE_MS = 5000
+/** For a step, or a model that is loading, to come to its end: to end a thread inside ONNX Runtime aborts the process. */
+const CLOSE_MS = 30_000
 const RESPAWN_MS = { first: 50, max: 5000 }
 
 export class Engine {

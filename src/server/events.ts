@@ -4,51 +4,70 @@
  * It writes while the socket takes bytes and stops at the first write that does not fit; what happens meanwhile
  * costs nothing, because the reader is a position. When the socket drains it writes one piece at a time, in which
  * all missed tokens are merged. The response ends after the terminal event, and only once its bytes are out.
+ *
+ * Habits of uWebSockets.js that matter to a stalled reader: it cuts a response 10 s after a write that did not fit,
+ * unless `onWritable` comes before; `resume` sets these 10 s anew, but stops polling for `onWritable` until the next
+ * write that does not fit; and it flushes what it has buffered only together with a new write. So a stalled stream is
+ * resumed and written a few bytes every 5 s, and those are all that it grows by.
  */
 import type { Seq } from '../core/event.js'
 import type { Gateway } from '../gateway/gateway.js'
 import type { Pumpable } from '../gateway/pump.js'
 import type { TaskRecord } from '../gateway/record.js'
 import type { Reader } from '../log/reader.js'
-import { SSE_HEADERS, SSE_KEEP_ALIVE, sseFrame, sseRetry } from '../wire/sse.js'
+import { SSE_HEADERS, SSE_KEEP_ALIVE, SSE_NOTHING, sseFrame, sseRetry } from '../wire/sse.js'
 import type { Beating, KeepAlive } from './keep-alive.js'
 import type { Exchange } from './request.js'
 
 /** Text in one merged event, and frames in one write: what a full socket can have buffered is about this. */
 export const PIECE_BYTES = 32_768
 
+/** Under the 10 s of uWebSockets.js, by more than the 4 s from one of its looks to the next. */
+export const STALL_BEAT_MS = 5000
+
+export type Beats = {
+  /** For streams that have nothing to say. */
+  idle: KeepAlive
+  /** For streams whose socket is full. */
+  stalled: KeepAlive
+}
+
 export class EventStream implements Pumpable, Beating {
   readonly #exchange: Exchange
   readonly #gateway: Gateway
-  readonly #keepAlive: KeepAlive
+  readonly #beats: Beats
   readonly #reader: Reader
-  #room: boolean
+  #room = true
+  /** From the first write that did not fit until `onWritable`. */
+  #stall: Beating | null = null
 
   /** Answers `exchange` with the events after `after`.
    * @throws RejoinError as `Gateway.attach` does; nothing is written then */
   constructor(
     exchange: Exchange,
     gateway: Gateway,
-    keepAlive: KeepAlive,
+    beats: Beats,
     record: TaskRecord,
     after: Seq,
     headers: [string, string][],
   ) {
     this.#exchange = exchange
     this.#gateway = gateway
-    this.#keepAlive = keepAlive
+    this.#beats = beats
     this.#reader = gateway.attach(record, after, () => gateway.pump.mark(this))
     exchange.onAborted(() => this.#leave())
     exchange.res.onWritable(() => {
-      this.#room = true
+      this.#write(this.#piece() || SSE_NOTHING)
+      if (this.#room) this.#unstall()
       this.pump()
       return true
     })
-    keepAlive.add(this)
-    this.#room = exchange.begin([...SSE_HEADERS, ...headers], () =>
+    beats.idle.add(this)
+    const room = exchange.begin([...SSE_HEADERS, ...headers], () =>
       exchange.res.write(sseRetry(Math.random()) + this.#piece()),
     )
-    if (this.#room) this.pump()
+    this.#wrote(room)
+    this.pump()
   }
 
   pump(): void {
@@ -60,7 +79,7 @@ export class EventStream implements Pumpable, Beating {
   }
 
   beat(): void {
-    if (this.#exchange.open && this.#room) this.#write(SSE_KEEP_ALIVE)
+    if (this.#room && this.#exchange.open) this.#write(SSE_KEEP_ALIVE)
   }
 
   /** The frames of what it misses, up to about `PIECE_BYTES`. */
@@ -74,15 +93,38 @@ export class EventStream implements Pumpable, Beating {
     return frames
   }
 
+  /** The result tells of what was buffered before, and of `text` only when that is over 16 KB. */
   #write(text: string): void {
     const { res } = this.#exchange
+    let room = false
     res.cork(() => {
-      this.#room = res.write(text)
+      room = res.write(text)
     })
+    this.#wrote(room)
+  }
+
+  #wrote(room: boolean): void {
+    this.#room = room
+    if (room || this.#stall) return
+    this.#stall = { beat: () => this.#holdOut() }
+    this.#beats.stalled.add(this.#stall)
+  }
+
+  #holdOut(): void {
+    this.#exchange.res.resume()
+    if (this.#room) return
+    this.#write(SSE_NOTHING)
+    this.pump()
+  }
+
+  #unstall(): void {
+    if (this.#stall) this.#beats.stalled.remove(this.#stall)
+    this.#stall = null
   }
 
   #leave(): void {
     this.#gateway.detach(this.#reader)
-    this.#keepAlive.remove(this)
+    this.#beats.idle.remove(this)
+    this.#unstall()
   }
 }

@@ -17,8 +17,7 @@ import { entryJson, eventsPage, taskObject } from '../wire/json.js'
 import { parseInteger, parsePosition, parseSeconds } from '../wire/query.js'
 import { parseJson, parseTaskRequest } from '../wire/request.js'
 import { authenticate } from './auth.js'
-import { EventStream, PIECE_BYTES } from './events.js'
-import type { KeepAlive } from './keep-alive.js'
+import { type Beats, EventStream, PIECE_BYTES } from './events.js'
 import type { Exchange } from './request.js'
 import { waitFor } from './waiting.js'
 
@@ -32,12 +31,12 @@ export const newSeed = (): number => randomInt(2 ** 47)
 
 export class NativeApi {
   readonly #gateway: Gateway
-  readonly #keepAlive: KeepAlive
+  readonly #beats: Beats
   readonly #maxBodyBytes: number
 
-  constructor(gateway: Gateway, keepAlive: KeepAlive, maxBodyBytes: number) {
+  constructor(gateway: Gateway, beats: Beats, maxBodyBytes: number) {
     this.#gateway = gateway
-    this.#keepAlive = keepAlive
+    this.#beats = beats
     this.#maxBodyBytes = maxBodyBytes
   }
 
@@ -118,7 +117,7 @@ export class NativeApi {
   }
 
   #stream(exchange: Exchange, record: TaskRecord, after: Seq, headers: [string, string][]): void {
-    new EventStream(exchange, this.#gateway, this.#keepAlive, record, after, headers)
+    new EventStream(exchange, this.#gateway, this.#beats, record, after, headers)
   }
 
   /** Events as one JSON page; with `wait`, a long poll. */

@@ -4,6 +4,7 @@
 import uWS from 'uWebSockets.js'
 import type { Logger } from '../core/logger.js'
 import type { Gateway } from '../gateway/gateway.js'
+import { type Beats, STALL_BEAT_MS } from './events.js'
 import { KeepAlive } from './keep-alive.js'
 import { NativeApi } from './native.js'
 import { OpsApi } from './ops.js'
@@ -29,13 +30,13 @@ export class Server {
   readonly #options: ServerOptions
   readonly #app = uWS.App()
   readonly #sockets: SocketApi
-  readonly #keepAlive: KeepAlive
+  readonly #beats: Beats
 
   constructor(options: ServerOptions, gateway: Gateway, logger: Logger) {
     this.#options = options
-    this.#sockets = new SocketApi(gateway, options, logger)
-    this.#keepAlive = new KeepAlive(options.keepAliveMs)
-    const native = new NativeApi(gateway, this.#keepAlive, options.maxBodyBytes)
+    this.#beats = { idle: new KeepAlive(options.keepAliveMs), stalled: new KeepAlive(STALL_BEAT_MS) }
+    this.#sockets = new SocketApi(gateway, this.#beats.idle, options, logger)
+    const native = new NativeApi(gateway, this.#beats, options.maxBodyBytes)
     this.#app.ws('/v1/ws', this.#sockets.behavior)
     route(this.#app, { native, ops: new OpsApi(gateway), page: new Page() }, logger)
   }
@@ -59,7 +60,7 @@ export class Server {
 
   async close(): Promise<void> {
     this.#sockets.close()
-    this.#keepAlive.close()
+    for (const beats of Object.values(this.#beats)) beats.close()
     await new Promise((resolve) => setTimeout(resolve, LINGER_MS))
     this.#app.close()
   }

@@ -21,6 +21,7 @@ import { entryMsgpack, pack, unpack } from '../wire/msgpack.js'
 import { parseJson, parseTaskRequest } from '../wire/request.js'
 import { authenticate } from './auth.js'
 import { PIECE_BYTES } from './events.js'
+import type { Beating, KeepAlive } from './keep-alive.js'
 import { checkedId, newSeed } from './native.js'
 import { Exchange } from './request.js'
 
@@ -57,7 +58,6 @@ const HIGH_WATER_BYTES = 65_536
 /** Answers that a client makes us buffer by asking without reading; past this it is closed. */
 const MAX_UNREAD_BYTES = 4_194_304
 const MAX_STRIKES = 3
-const IDLE_TIMEOUT_S = 60
 
 const CLOSE = { policy: 1008, tooBig: 1009, restart: 1012, tryAgain: 1013 } as const
 
@@ -65,12 +65,14 @@ type Data = { format: Format; connection: Connection | null }
 
 export class SocketApi {
   readonly #gateway: Gateway
+  readonly #keepAlive: KeepAlive
   readonly #options: SocketOptions
   readonly #logger: Logger
   readonly #connections = new Set<Connection>()
 
-  constructor(gateway: Gateway, options: SocketOptions, logger: Logger) {
+  constructor(gateway: Gateway, keepAlive: KeepAlive, options: SocketOptions, logger: Logger) {
     this.#gateway = gateway
+    this.#keepAlive = keepAlive
     this.#options = options
     this.#logger = logger
   }
@@ -81,8 +83,10 @@ export class SocketApi {
       maxPayloadLength: this.#options.maxFrameBytes + HEADROOM_BYTES,
       // Never drops: we look at what is buffered before we write.
       maxBackpressure: 0,
-      idleTimeout: IDLE_TIMEOUT_S,
-      sendPingsAutomatically: true,
+      // A client that stalls does not answer pings either, and it may stall. Our own pings keep proxies from closing,
+      // and a peer that is gone is found by the kernel, which cannot deliver them.
+      idleTimeout: 0,
+      sendPingsAutomatically: false,
       upgrade: (res, req, context) => this.#upgrade(res, req, context),
       open: (ws) => this.#opened(ws),
       message: (ws, message) => {
@@ -95,6 +99,7 @@ export class SocketApi {
         const { connection } = ws.getUserData()
         if (!connection) return
         connection.closed()
+        this.#keepAlive.remove(connection)
         this.#connections.delete(connection)
       },
     }
@@ -137,6 +142,7 @@ export class SocketApi {
   #opened(ws: WebSocket<Data>): void {
     const data = ws.getUserData()
     data.connection = new Connection(ws, data.format, this.#gateway, this.#options, this.#logger)
+    this.#keepAlive.add(data.connection)
     this.#connections.add(data.connection)
   }
 }
@@ -150,7 +156,7 @@ function formatOf(named: string): Format | null {
 
 type Subscription = { record: TaskRecord; reader: Reader }
 
-class Connection implements Pumpable {
+class Connection implements Pumpable, Beating {
   readonly #ws: WebSocket<Data>
   readonly #format: Format
   readonly #gateway: Gateway
@@ -199,6 +205,10 @@ class Connection implements Pumpable {
     this.#ws.cork(() => {
       while (this.#open && this.#behind.size > 0 && this.#room) this.#round()
     })
+  }
+
+  beat(): void {
+    if (this.#open && this.#room) this.#ws.ping()
   }
 
   end(code: number, reason: string): void {

@@ -44,7 +44,7 @@ export function parseFrame(value: unknown): ClientFrame | null {
     return { type, ...(ref === undefined ? {} : { ref }), request }
   }
   if (value.type !== 'subscribe') return value
-  const after = value.after ?? 0
+  const after = value.after === undefined ? 0 : value.after
   if (typeof after !== 'number' || !Number.isSafeInteger(after) || after < 0) {
     throw new RejoinError('invalid_position', `\`after\` must be a whole number from 0, got ${shown(after)}`, {
       param: 'after',

@@ -17,6 +17,9 @@ export const SSE_HEADERS: readonly (readonly [string, string])[] = [
 /** Readers ignore a comment; proxies see a connection that is alive. */
 export const SSE_KEEP_ALIVE = ': keep-alive\n\n'
 
+/** The shortest thing that can be written and says nothing. */
+export const SSE_NOTHING = ':\n\n'
+
 export const sseFrame = (entry: Entry): string => {
   entry.sse ??= `id: ${entry.event.seq}\nevent: ${entry.event.type}\ndata: ${entryJson(entry)}\n\n`
   return entry.sse
