@@ -113,7 +113,19 @@ export const NAMES = Object.keys(OPTIONS) as OptionName[]
 
 export const envName = (name: OptionName): string => `REJOIN_${name.toUpperCase().replaceAll('-', '_')}`
 
-export const defaults = (): Config => read(() => undefined)
+/** Values by name, as a program gives them; the rest have their defaults.
+ * @throws ConfigError */
+export function checkConfig(given: Partial<Config>): Config {
+  const unknown = Object.keys(given).find((name) => !(name in OPTIONS))
+  if (unknown !== undefined) throw new ConfigError(`no option is named ${unknown}`)
+  return read((name) => {
+    const value: unknown = given[name]
+    if (value === undefined) return undefined
+    if (OPTIONS[name].kind !== 'texts') return [String(value)]
+    if (Array.isArray(value)) return value.map(String)
+    throw new ConfigError(`${name} must be a list, got ${JSON.stringify(value)}`)
+  })
+}
 
 /** @throws ConfigError */
 export function readConfig(argv: string[], env: Record<string, string | undefined>): Config & { help: boolean } {

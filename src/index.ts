@@ -5,7 +5,7 @@
  */
 import { fileURLToPath } from 'node:url'
 import { EmbeddedBackend } from './backend/embedded/embedded.js'
-import { type Config, ConfigError, defaults } from './config.js'
+import { type Config, ConfigError, checkConfig } from './config.js'
 import type { Logger } from './core/logger.js'
 import { Gateway } from './gateway/gateway.js'
 import type { ModelSource } from './model/model.js'
@@ -37,10 +37,10 @@ const BUILTIN_MODEL = fileURLToPath(new URL('../../models/default', import.meta.
 /**
  * Listens at once; the models load meanwhile, and tasks wait for them.
  * @param given options by their flag's name; the rest have their defaults
- * @throws ConfigError when a model cannot be served; Error when the port cannot be had
+ * @throws ConfigError when an option is wrong or a model cannot be served; Error when the port cannot be had
  */
 export async function start(given: Partial<Config> = {}, logger: Logger = SILENT): Promise<Running> {
-  const config: Config = { ...defaults(), ...given }
+  const config = checkConfig(given)
   const models = modelSources(config).map((source) => ({ source, workers: config.workers }))
   const backend = new EmbeddedBackend({
     maxQueue: config['max-queue'],

@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { ConfigError, defaults, envName, helpText, markdownTable, NAMES, OPTIONS, readConfig } from '../src/config.js'
+import {
+  ConfigError,
+  checkConfig,
+  envName,
+  helpText,
+  markdownTable,
+  NAMES,
+  OPTIONS,
+  readConfig,
+} from '../src/config.js'
 
 const read = (argv: string[], env: Record<string, string> = {}): ReturnType<typeof readConfig> => readConfig(argv, env)
 
@@ -18,7 +27,7 @@ test('without flags and variables every option has its default', () => {
   const { help, ...config } = read([])
 
   assert.equal(help, false)
-  assert.deepEqual(config, defaults())
+  assert.deepEqual(config, checkConfig({}))
   assert.deepEqual(Object.keys(config), NAMES)
   assert.deepEqual([config.port, config.host, config.model], [8080, '127.0.0.1', ['default']])
 })
@@ -77,7 +86,7 @@ describe('every option', () => {
 })
 
 test('a default of every number is within its own range', () => {
-  for (const [name, value] of Object.entries(defaults())) {
+  for (const [name, value] of Object.entries(checkConfig({}))) {
     if (typeof value === 'number') assert.equal(read([`--${name}=${value}`])[name as 'port'], value)
   }
 })
@@ -114,4 +123,15 @@ test('the help says once how variables are named, and fits each option into one 
   assert.equal(lines[0], 'Usage: rejoin [options]')
   assert.equal(lines.filter((line) => line.startsWith('  --')).length, NAMES.length)
   assert.equal(lines.at(-1), 'Every option is an environment variable, too: --max-queue is REJOIN_MAX_QUEUE.')
+})
+
+test('a program that starts a gateway is told of a wrong option, like a user of the command line', () => {
+  assert.throws(() => checkConfig({ models: ['scripted'] } as never), { message: 'no option is named models' })
+  assert.throws(() => checkConfig({ port: 'abc' } as never), {
+    message: '--port must be a whole number from 0 to 65535, got "abc"',
+  })
+  assert.throws(() => checkConfig({ model: 'scripted' } as never), {
+    message: 'model must be a list, got "scripted"',
+  })
+  assert.equal(checkConfig({ port: 0 }).port, 0)
 })

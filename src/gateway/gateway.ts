@@ -211,6 +211,8 @@ export class Gateway {
     await Promise.all(this.#registry.unfinishedTasks().map((record) => this.cancel(record, 'shutdown')))
     // The cancel acts between two steps; a step that hangs must not hold up the exit.
     await this.#unfinishedFor(LAST_WORDS_MS)
+    // The last words are visible, and connections are closed next.
+    this.pump.run()
   }
 
   async close(): Promise<void> {

@@ -18,10 +18,11 @@ export class Pump {
     this.#behind.add(connection)
     if (this.#scheduled) return
     this.#scheduled = true
-    setImmediate(() => this.#run())
+    setImmediate(() => this.run())
   }
 
-  #run(): void {
+  /** Gives them that chance now, for those who cannot wait for the turn's end. */
+  run(): void {
     this.#scheduled = false
     const behind = this.#behind
     this.#behind = new Set()

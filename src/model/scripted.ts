@@ -5,10 +5,10 @@
  * step costs what its tokens cost. Slots that have a rate wait in a heap by due time, so a step touches only those
  * that are due, never all of them. Token ids are token numbers, so an answer goes on from its recorded length.
  *
- * A crash is the real thing, `process.exit(1)` in the worker thread. It comes a few milliseconds after its token and
- * not within the next step, because the loop may gather tokens for a moment before it posts them: a token that was
- * posted before the exit always arrives (node delivers what is in a port's queue), one that was not would be made
- * again, and the thread would die at it again.
+ * A crash is the real thing, `process.exit(1)` in the worker thread. It comes a few milliseconds after its token, and
+ * one step later than it could: the loop gathers tokens for a moment and looks after each step whether to post them,
+ * so by then it has. What was posted before the exit always arrives (node delivers what is in a port's queue); a token
+ * that was not would be made again, and the thread would die at it again.
  */
 import { DueHeap } from './due-heap.js'
 import type { Admission, Generation, Model, SlotOutput } from './model.js'
@@ -31,6 +31,8 @@ type Row = {
   startUs: number
   /** The token after which the thread exits, or -1. */
   crashAt: number
+  /** Its crash fell due once: it comes with the next step. */
+  dying: boolean
 }
 
 export type ScriptedOptions = {
@@ -67,7 +69,7 @@ export class ScriptedModel implements Model {
     const base = recorded.length
     const crashAt = script.crashAt === 'always' ? -1 : (script.crashAt.find((at) => at >= base && at < limit - 1) ?? -1)
     const words = new ScriptWords(script, base)
-    const row: Row = { slot, script, words, next: base, limit, base, startUs: nowUs(), crashAt }
+    const row: Row = { slot, script, words, next: base, limit, base, startUs: nowUs(), crashAt, dying: false }
     this.#rows[slot] = row
     if (script.crashAt === 'always') this.#doom(row, row.startUs)
     else if (script.rate > 0) this.#due.set(slot, row.startUs)
@@ -82,8 +84,14 @@ export class ScriptedModel implements Model {
     while (this.#due.firstDue <= now) {
       const row = this.#rows[this.#due.first] as Row
       if (this.#doomed.has(row.slot)) {
-        this.#exit()
-        return []
+        if (row.dying) {
+          this.#exit()
+          return []
+        }
+        row.dying = true
+        late.push(row.slot)
+        this.#due.set(row.slot, Number.POSITIVE_INFINITY)
+        continue
       }
       const due = this.#sayDue(row, now, outputs)
       if (due === null) continue

@@ -105,7 +105,7 @@ export class Exchange {
   }
 
   empty(status: number, headers: Headers = []): void {
-    this.#answer(status, headers, () => this.res.endWithoutBody(0))
+    this.#answer(status, headers, () => this.res.endWithoutBody())
   }
 
   /** The error of PROTOCOL section 7. */

@@ -9,8 +9,11 @@ import { parseFrame } from '../../src/wire/frames.js'
 import { entryMsgpack, pack, unpack } from '../../src/wire/msgpack.js'
 import { parseTaskRequest } from '../../src/wire/request.js'
 
-// JSON has no -0.
-const jsonValue = fc.jsonValue().map((value): unknown => JSON.parse(JSON.stringify(value)))
+// JSON has no -0. The reader renames a key `__proto__`, on purpose; no value of ours has one.
+const jsonValue = fc
+  .jsonValue()
+  .map((value): unknown => JSON.parse(JSON.stringify(value)))
+  .filter((value) => !JSON.stringify(value).includes('__proto__'))
 
 test('values come back from a pack, also when others were packed meanwhile', () => {
   const property = fc.property(fc.array(jsonValue, { maxLength: 5 }), (values) => {
