@@ -18,4 +18,11 @@ export class Entry {
   constructor(event: TaskEvent) {
     this.event = event
   }
+
+  /** Drops the encodings. */
+  forget(): void {
+    this.sse = null
+    this.json = null
+    this.msgpack = null
+  }
 }

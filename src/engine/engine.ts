@@ -24,6 +24,8 @@ export type EngineListener = {
   lost(handles: Handle[], reason: string): void
   /** Slots may have become free. */
   free(): void
+  /** A thread could not load the model; `Engine.failure` says whether there still is hope. */
+  unloadable(reason: string): void
 }
 
 /** `slots` is 0 until its model is loaded. */
@@ -31,6 +33,8 @@ type Thread = { port: MessagePort; slots: number; handles: Set<Handle> }
 
 /** For a step, or a model that is loading, to come to its end: to end a thread inside ONNX Runtime aborts the process. */
 const CLOSE_MS = 30_000
+/** In a row, with no thread that has the model: after that, what waits for it is told so. */
+const MAX_FAILED_LOADS = 5
 const RESPAWN_MS = { first: 50, max: 5000 }
 
 export class Engine {
@@ -43,6 +47,8 @@ export class Engine {
   #nextHandle = 1
   #respawnMs = RESPAWN_MS.first
   #closing = false
+  #failedLoads = 0
+  #failure: string | null = null
   #wasReady = false
   #ready: { resolve: () => void; reject: (error: Error) => void } = { resolve: () => {}, reject: () => {} }
 
@@ -71,6 +77,11 @@ export class Engine {
   /** A worker has the model and takes work. */
   get ready(): boolean {
     return this.slots > 0
+  }
+
+  /** Why there is no thread that has the model, and none to be expected; threads are started all the same. */
+  get failure(): string | null {
+    return this.#failure
   }
 
   get slots(): number {
@@ -134,6 +145,8 @@ export class Engine {
       case 'ready':
         thread.slots = message.slots
         this.#wasReady = true
+        this.#failedLoads = 0
+        this.#failure = null
         this.#respawnMs = RESPAWN_MS.first
         this.#ready.resolve()
         this.#listener.free()
@@ -163,9 +176,19 @@ export class Engine {
     for (const handle of handles) this.#threadOf.delete(handle)
     if (this.#closing) return
     if (handles.length > 0) this.#listener.lost(handles, reason)
-    // A model that has never loaded will not load the next time either.
-    if (this.#wasReady) this.#respawn()
-    else this.#ready.reject(new Error(`model ${this.#options.source.name}: ${reason}`))
+    // A model that no thread has ever loaded will not load the next time either.
+    if (!this.#wasReady && this.#threads.size === 0) {
+      this.#ready.reject(new Error(`model ${this.#options.source.name}: ${reason}`))
+      return
+    }
+    if (thread.slots === 0) this.#loadFailed(reason)
+    this.#respawn()
+  }
+
+  #loadFailed(reason: string): void {
+    this.#failedLoads++
+    if (this.#failedLoads >= MAX_FAILED_LOADS && this.slots === 0) this.#failure = reason
+    this.#listener.unloadable(reason)
   }
 
   #respawn(): void {

@@ -18,6 +18,9 @@ import type { Recorder, Saying } from './recorder.js'
 
 export type DispatcherOptions = EngineOptions & { maxAttempts: number }
 
+/** Tasks that are taken together to be told that their model is gone. */
+const MAX_FAILED_AT_ONCE = 256
+
 type Run = {
   record: TaskRecord
   attempt: number
@@ -66,15 +69,16 @@ export class Dispatcher {
         this.#fill()
         this.#slotFreed()
       },
+      unloadable: (reason) => {
+        logger.error({ model: options.source.name, reason }, 'a worker could not load the model')
+        this.#fill()
+        this.#slotFreed()
+      },
     })
   }
 
   get model(): string {
     return this.#options.source.name
-  }
-
-  get running(): number {
-    return this.#byTask.size
   }
 
   /** Resolves when the model is loaded; tasks are taken from then on. */
@@ -106,15 +110,18 @@ export class Dispatcher {
     const { signal } = this.#stopTaking
     while (!signal.aborted) {
       this.#fill()
-      if (this.#pending.length > 0 || this.engine.free === 0) {
+      const { failure, free } = this.engine
+      if (this.#pending.length > 0 || (free === 0 && failure === null)) {
         await new Promise<void>((resolve) => {
           this.#slotFreed = resolve
         })
         continue
       }
-      const tasks = await this.#backend.take(this.model, this.engine.free, signal)
+      const tasks = await this.#backend.take(this.model, failure === null ? free : MAX_FAILED_AT_ONCE, signal)
       for (const task of tasks) this.#pending.push(this.#hold(task))
     }
+    // What was taken while the drain began runs, too.
+    this.#fill()
   }
 
   #hold(task: Task): Run {
@@ -133,13 +140,13 @@ export class Dispatcher {
     return run
   }
 
-  /** Starts what is pending, as far as there are slots; what was canceled meanwhile ends here. */
+  /** Starts what is pending, as far as there are slots; what was canceled, or has no model any more, ends here. */
   #fill(): void {
     const sayings: Saying[] = []
-    const canceled = this.#pending.filter(({ record }) => record.canceledBy !== null)
-    for (const run of canceled) {
+    const { failure } = this.engine
+    for (const run of this.#pending.filter(({ record }) => failure !== null || record.canceledBy !== null)) {
       this.#pending.splice(this.#pending.indexOf(run), 1)
-      sayings.push(this.#over(run, canceling(run)))
+      sayings.push(this.#over(run, run.record.canceledBy === null ? modelFailed(failure) : canceling(run)))
     }
     while (this.#pending.length > 0 && this.engine.free > 0) {
       const run = this.#pending.shift() as Run
@@ -220,6 +227,11 @@ export class Dispatcher {
 const says = (run: Run, bodies: EventBody[]): Saying => ({ record: run.record, attempt: run.attempt, bodies })
 
 const canceling = ({ record }: Run): EventBody => ({ type: 'canceled', by: record.canceledBy ?? 'client' })
+
+const modelFailed = (reason: string | null): EventBody => ({
+  type: 'failed',
+  error: { code: 'model_failed', message: `no worker can load the model: ${reason}` },
+})
 
 /** The quarters of the known work that were passed since the last time. */
 function progress(run: Run): number[] {

@@ -143,12 +143,25 @@ export class Gateway {
     return this.#registry.list(owner, before, limit, status)
   }
 
+  /** Readers that are attached, or have a place kept for them. */
+  get readers(): number {
+    return this.#readers
+  }
+
+  /** Keeps a place for a reader whose task is being submitted, until the returned function is called, right before `attach`.
+   * @throws RejoinError `too_many_readers` */
+  reserveReader(): () => void {
+    this.#checkReaders()
+    this.#readers++
+    return () => {
+      this.#readers--
+    }
+  }
+
   /** A reader at a position of a task's log. Close it with `detach`.
    * @throws RejoinError `log_gone`, `position_ahead`, `too_many_readers` */
   attach(record: TaskRecord, after: Seq, wake: () => void): Reader {
-    if (this.#readers >= this.#options.maxReaders) {
-      throw new RejoinError('too_many_readers', `${this.#readers} readers follow, the bound`, { retryAfterS: 1 })
-    }
+    this.#checkReaders()
     const { id } = record.task
     const attached = record.log.attach(after, wake)
     switch (attached.type) {
@@ -221,6 +234,11 @@ export class Gateway {
     for (const timer of this.#deadlines.values()) clearTimeout(timer)
     await Promise.all(this.dispatchers.map((dispatcher) => dispatcher.close()))
     await this.#backend.close()
+  }
+
+  #checkReaders(): void {
+    if (this.#readers < this.#options.maxReaders) return
+    throw new RejoinError('too_many_readers', `${this.#readers} readers follow, the bound`, { retryAfterS: 1 })
   }
 
   /** The task that an idempotency key made before. */

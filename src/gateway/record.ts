@@ -6,6 +6,9 @@ import { TaskState } from '../core/state.js'
 import type { Task } from '../core/task.js'
 import { TaskLog } from '../log/task-log.js'
 
+/** Task, state, log and their places in maps, measured with tasks of one token: what no field below counts. */
+const OBJECT_BYTES = 2500
+
 export class TaskRecord {
   readonly task: Task
   readonly state: TaskState
@@ -26,6 +29,6 @@ export class TaskRecord {
 
   /** Bytes of memory that it holds on to. */
   get bytes(): number {
-    return this.log.bytes + this.task.bytes
+    return OBJECT_BYTES + this.log.bytes + this.task.bytes
   }
 }

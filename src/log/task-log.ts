@@ -101,7 +101,9 @@ export class TaskLog {
 
   /** False when it was not attached any more. */
   detach(reader: Reader): boolean {
-    return this.#readers.delete(reader)
+    const was = this.#readers.delete(reader)
+    if (this.#ended && this.#readers.size === 0) this.#forgetEncodings()
+    return was
   }
 
   /** For a reader: the first mark or checkpoint after `seq`, searched from index `from` on. */
@@ -139,6 +141,12 @@ export class TaskLog {
     })
     this.#stretch = entry
     return { entry, place: end }
+  }
+
+  /** The next reader may never come; if it does, encoding again costs a microsecond. */
+  #forgetEncodings(): void {
+    this.#stretch = null
+    for (const { entry } of this.#marks) entry?.forget()
   }
 
   #mark(event: MarkEvent): void {

@@ -100,7 +100,7 @@ export class Exchange {
       this.res.writeHeader('Content-Type', type)
       // RFC 9110, section 9.3.2: the headers of a GET, its length included, and nothing after them.
       if (this.method === 'HEAD') this.res.endWithoutBody(Buffer.byteLength(body))
-      else this.res.end(body)
+      else this.#sendBody(Buffer.from(body))
     })
   }
 
@@ -134,6 +134,17 @@ export class Exchange {
     if (!this.#open) return
     this.#open = false
     this.res.cork(() => this.res.end())
+  }
+
+  /**
+   * Not `end`, which buffers all that the socket does not take: a client that sends request after request and reads no
+   * answer would fill the memory. While this one is not out, uWebSockets.js takes no further request of its connection.
+   */
+  #sendBody(body: Buffer): void {
+    const { res } = this
+    const before = res.getWriteOffset()
+    if (res.tryEnd(body, body.length)[1]) return
+    res.onWritable((offset) => res.tryEnd(body.subarray(offset - before), body.length)[0])
   }
 
   #answer(status: number, headers: Headers, body: () => void): void {

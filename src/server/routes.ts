@@ -31,9 +31,7 @@ const table = ({ native, ops, page }: Apis): Record<string, Partial<Record<Metho
   '/v1/tasks/:id/events': { GET: (x, id = '') => native.events(x, id) },
   '/v1/tasks/:id/artifacts/:name': { GET: (x, id = '', name = '') => native.artifact(x, id, name) },
   '/v1/ws': {
-    GET: () => {
-      throw new RejoinError('upgrade_required', '/v1/ws is for WebSockets')
-    },
+    GET: (x) => x.fail(new RejoinError('upgrade_required', '/v1/ws is for WebSockets'), [['Upgrade', 'websocket']]),
   },
 })
 

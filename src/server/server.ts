@@ -1,7 +1,9 @@
 /**
  * The HTTP and WebSocket server of one gateway.
  */
+
 import uWS from 'uWebSockets.js'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '../core/logger.js'
 import type { Gateway } from '../gateway/gateway.js'
 import { type Beats, STALL_BEAT_MS } from './events.js'
@@ -23,17 +25,19 @@ export type ServerOptions = SocketOptions & {
 type Listen = (host: string, port: number, options: number, listening: (socket: Listening | false) => void) => void
 type Listening = Parameters<typeof uWS.us_socket_local_port>[0]
 
-/** Time for close frames and last bytes to leave before the sockets are cut. */
-const LINGER_MS = 100
+/** Time for readers that are behind to get the rest, and then for close frames to leave, before sockets are cut. */
+const LINGER_MS = { readers: 2000, frames: 100 }
 
 export class Server {
   readonly #options: ServerOptions
+  readonly #gateway: Gateway
   readonly #app = uWS.App()
   readonly #sockets: SocketApi
   readonly #beats: Beats
 
   constructor(options: ServerOptions, gateway: Gateway, logger: Logger) {
     this.#options = options
+    this.#gateway = gateway
     this.#beats = { idle: new KeepAlive(options.keepAliveMs), stalled: new KeepAlive(STALL_BEAT_MS) }
     this.#sockets = new SocketApi(gateway, this.#beats.idle, options, logger)
     const native = new NativeApi(gateway, this.#beats, options.maxBodyBytes)
@@ -58,10 +62,13 @@ export class Server {
     })
   }
 
+  /** After a drain: every log has ended, and readers leave when they have seen the end. */
   async close(): Promise<void> {
+    const until = performance.now() + LINGER_MS.readers
+    while (this.#gateway.readers > 0 && performance.now() < until) await sleep(10)
     this.#sockets.close()
     for (const beats of Object.values(this.#beats)) beats.close()
-    await new Promise((resolve) => setTimeout(resolve, LINGER_MS))
+    await sleep(LINGER_MS.frames)
     this.#app.close()
   }
 }

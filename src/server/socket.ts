@@ -11,6 +11,7 @@ import type { Entry } from '../core/entry.js'
 import { RejoinError } from '../core/errors.js'
 import type { Seq } from '../core/event.js'
 import type { Logger } from '../core/logger.js'
+import type { TaskSpec } from '../core/task.js'
 import type { Gateway } from '../gateway/gateway.js'
 import type { Pumpable } from '../gateway/pump.js'
 import type { TaskRecord } from '../gateway/record.js'
@@ -83,9 +84,9 @@ export class SocketApi {
       maxPayloadLength: this.#options.maxFrameBytes + HEADROOM_BYTES,
       // Never drops: we look at what is buffered before we write.
       maxBackpressure: 0,
-      // A client that stalls does not answer pings either, and it may stall. Our own pings keep proxies from closing,
-      // and a peer that is gone is found by the kernel, which cannot deliver them.
-      idleTimeout: 0,
+      // The longest there is: a client that stalls does not answer pings either, and it may stall. (None at all would
+      // give a closing socket less than 4 s to read its close frame.) Our own pings keep proxies from closing.
+      idleTimeout: 960,
       sendPingsAutomatically: false,
       upgrade: (res, req, context) => this.#upgrade(res, req, context),
       open: (ws) => this.#opened(ws),
@@ -166,6 +167,8 @@ class Connection implements Pumpable, Beating {
   readonly #subscriptions = new Map<string, Subscription>()
   // Those with something to write, in the order of their turns.
   readonly #behind = new Set<Subscription>()
+  /** Submits that have no subscription yet. */
+  #submitting = 0
   #strikes = 0
   #open = true
 
@@ -193,8 +196,8 @@ class Connection implements Pumpable, Beating {
     } catch (error) {
       this.#refuse(value, error)
       // A wrong position is a wrong value in a right frame.
-      if (error instanceof RejoinError && error.code === 'invalid_position') return
-      this.#strikes++
+      const right = error instanceof RejoinError && error.code === 'invalid_position'
+      this.#strikes = right ? 0 : this.#strikes + 1
       if (this.#strikes >= MAX_STRIKES) this.end(CLOSE.policy, 'three frames in a row that are not of the protocol')
     }
   }
@@ -242,7 +245,7 @@ class Connection implements Pumpable, Beating {
     switch (frame.type) {
       case 'submit': {
         const spec = parseTaskRequest(frame.request, newSeed)
-        const { record } = await this.#gateway.submit(this.#caller, spec, { bytes, idempotency: null })
+        const record = await this.#submit(spec, bytes)
         const task = taskObject(record.state, this.#gateway.extras(record))
         this.#follow(record, 0, { type: 'accepted', ...ref(frame), task })
         return
@@ -273,16 +276,33 @@ class Connection implements Pumpable, Beating {
     }
   }
 
+  /** With a place for its subscription, or not at all: a task whose sender is told no must not run. */
+  async #submit(spec: TaskSpec, bytes: number): Promise<TaskRecord> {
+    this.#checkSubscriptions()
+    const release = this.#gateway.reserveReader()
+    this.#submitting++
+    try {
+      return (await this.#gateway.submit(this.#caller, spec, { bytes, idempotency: null })).record
+    } finally {
+      this.#submitting--
+      release()
+    }
+  }
+
+  /** @throws RejoinError `too_many_subscriptions` */
+  #checkSubscriptions(): void {
+    const { maxSubscriptions } = this.#options
+    if (this.#subscriptions.size + this.#submitting < maxSubscriptions) return
+    const message = `this socket follows ${maxSubscriptions} tasks, the bound`
+    throw new RejoinError('too_many_subscriptions', message, { retryAfterS: 1 })
+  }
+
   /** Answers, then sends the events after `after`. A second subscription to a task takes the place of the first. */
   #follow(record: TaskRecord, after: Seq, reply: Record<string, unknown>): void {
     if (!this.#open) return
     const { id } = record.task
-    const { maxSubscriptions } = this.#options
     const known = this.#subscriptions.get(id)
-    if (!known && this.#subscriptions.size >= maxSubscriptions) {
-      const message = `this socket follows ${maxSubscriptions} tasks, the bound`
-      throw new RejoinError('too_many_subscriptions', message, { retryAfterS: 1 })
-    }
+    if (!known) this.#checkSubscriptions()
     const reader = this.#gateway.attach(record, after, () => {
       this.#behind.add(subscription)
       this.#gateway.pump.mark(this)

@@ -4,7 +4,7 @@
  * Pure functions. An entry is encoded once, whoever asks first, and kept on the entry.
  */
 import type { Entry } from '../core/entry.js'
-import { ERRORS, type RejoinError } from '../core/errors.js'
+import type { RejoinError } from '../core/errors.js'
 import type { TaskState } from '../core/state.js'
 
 export const entryJson = (entry: Entry): string => {
@@ -64,7 +64,7 @@ const TYPES: Record<number, string> = {
 
 /** The error of PROTOCOL section 7, the shape that OpenAI clients parse. */
 export function errorObject(error: RejoinError): { error: Record<string, unknown> } {
-  const { status } = ERRORS[error.code]
+  const { status } = error
   const type = TYPES[status] ?? (status >= 500 ? 'server_error' : 'invalid_request_error')
   return { error: { message: error.message, type, code: error.code, param: error.param } }
 }

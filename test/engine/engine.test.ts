@@ -30,6 +30,7 @@ function watch(t: TestContext, { workers = 1, slots = 4, maxInFlight = 1000 } = 
     },
     lost: (handles, reason) => reports.push({ type: 'lost', handles, reason }),
     free: () => {},
+    unloadable: () => {},
   })
   t.after(() => engine.close())
   return {
@@ -229,7 +230,7 @@ test('an engine that was never opened closes', async (t) => {
 })
 
 test('a model that cannot be loaded is refused with its name and the reason', async (t) => {
-  const listener = { flush: async () => {}, lost: () => {}, free: () => {} }
+  const listener = { flush: async () => {}, lost: () => {}, free: () => {}, unloadable: () => {} }
   const source = { type: 'onnx', name: 'broken', dir: '/nonexistent', slots: 1 } as const
   const engine = new Engine({ source, workers: 2, maxInFlight: 10 }, listener)
   t.after(() => engine.close())

@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict'
+import { cp, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import type { TaskEvent } from '../../src/core/event.js'
 import type { TaskSpec } from '../../src/core/task.js'
@@ -189,3 +192,18 @@ test('the embedded model goes on in another thread with the answer of an undistu
 
 const completionTokens = (events: TaskEvent[]): number | undefined =>
   events.find((event) => event.type === 'completed')?.usage.completion_tokens
+
+test('tasks whose model cannot be loaded any more end with `model_failed`, and do not wait for ever', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'rejoin-model-'))
+  t.after(() => rm(dir, { recursive: true }))
+  await cp(MODEL_DIR, dir, { recursive: true, filter: (path) => !/(q4|plain)\.onnx$/.test(path) })
+  const gateway = await openGateway(t, { models: [{ source: { type: 'onnx', name: 'm', dir, slots: 1 }, workers: 1 }] })
+  await rm(join(dir, 'onnx', 'model.onnx'))
+  const [thread] = gateway.dispatchers[0]?.engine.workers ?? []
+
+  await thread?.terminate()
+  const events = await whole(gateway, await submit(gateway, aSpec({ text: 'Hello' })))
+
+  const last = events.at(-1)
+  assert.equal(last?.type === 'failed' && last.error.code, 'model_failed')
+})

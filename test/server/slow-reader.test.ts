@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import type { Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { TaskEvent } from '../../src/core/event.js'
@@ -161,4 +161,24 @@ test('a reader that does not read for 14 seconds is not cut, and neither is one 
   assert.equal(idle.status, 'fulfilled')
   assert.equal(idle.status === 'fulfilled' && textOf(idle.value), 'w0 w1 ')
   assert.deepEqual(outcomes, ['SSE: whole', 'WebSocket JSON: whole', 'WebSocket msgpack: whole'])
+})
+
+test('a client that sends request after request and reads no answer costs the gateway one answer', async (t) => {
+  const { url, rss } = await forkGateway(t)
+  const { id: task } = await submit(url, scripted({ tokens: 100_000 }))
+  const { output } = await ended(url, task)
+  const before = await rss()
+  const socket = connect(Number(new URL(url).port), '127.0.0.1')
+  t.after(() => socket.destroy())
+  socket.pause()
+
+  // 680 KB each, 340 MB together.
+  socket.write(`GET /v1/tasks/${task} HTTP/1.1\r\nHost: x\r\n\r\n`.repeat(500))
+  await once(socket, 'readable')
+  // Whatever would have been made of the rest was made when somebody who came later has an answer.
+  await ended(url, task)
+  const grown = (await rss()) - before
+
+  assert.ok(output.text.length > 600_000)
+  assert.ok(grown < 100 * MIB, `the gateway grew by ${(grown / MIB).toFixed(1)} MiB`)
 })

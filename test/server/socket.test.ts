@@ -424,4 +424,29 @@ describe('the WebSocket', { concurrency: 4 }, () => {
 
     assert.deepEqual(await client.closed, { code: 1013, reason: 'answers are not read' })
   })
+
+  test('a right frame with a wrong position between bad ones starts the count anew', async (t) => {
+    const { url } = await startGateway(t)
+    const client = await SocketClient.open(t, url)
+
+    for (const frame of [1, 2, { type: 'subscribe', task: 'task_x', after: -1 }, 3, 4, { type: 'ping', ref: 'p' }]) {
+      client.send(frame)
+    }
+
+    assert.deepEqual(await client.next(({ type }) => type === 'pong'), { type: 'pong', ref: 'p' })
+  })
+
+  test('a submit that is refused for want of a subscription makes no task', async (t) => {
+    const { url } = await startGateway(t, { 'max-subscriptions': 1 })
+    const client = await SocketClient.open(t, url)
+    const request = JSON.parse(scripted({ tokens: 2, rate: 0.01 })) as object
+
+    for (const ref of [1, 2]) client.send({ type: 'submit', ref, ...request })
+    const refused = await client.next(({ type }) => type === 'error')
+    const list = (await (await fetch(`${url}/v1/tasks`)).json()) as { data: TaskObject[] }
+
+    assert.equal(refused.ref, 2)
+    assert.equal((refused.error as { code: string }).code, 'too_many_subscriptions')
+    assert.equal(list.data.length, 1)
+  })
 })

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ended, post, scripted, sseEvents, startGateway, submit } from './harness.js'
+import { ended, post, scripted, sseEvents, startGateway, submit, type TaskObject } from './harness.js'
 
 test('a task is accepted at once and ends with its whole text', async (t) => {
   const { url } = await startGateway(t)
@@ -24,4 +24,38 @@ test('a POST that accepts events gets the stream at once, from the first event',
   assert.equal(response.headers.get('location'), `/v1/tasks/${events[0]?.task}`)
   assert.equal(events[0]?.type, 'queued')
   assert.equal(events.at(-1)?.type, 'completed')
+})
+
+test('a stream that is refused for want of a reader makes no task', async (t) => {
+  const { url } = await startGateway(t, { 'max-readers': 1 })
+  const slow = scripted({ tokens: 2, rate: 0.01 })
+  const first = await post(url, slow, { accept: 'text/event-stream' })
+
+  const second = await post(url, slow, { accept: 'text/event-stream' })
+  const list = (await (await fetch(`${url}/v1/tasks`)).json()) as { data: TaskObject[] }
+
+  assert.deepEqual([first.status, second.status], [200, 429])
+  assert.equal(((await second.json()) as { error: { code: string } }).error.code, 'too_many_readers')
+  assert.equal(list.data.length, 1)
+  await first.body?.cancel()
+})
+
+test('an answer of many megabytes comes whole', async (t) => {
+  const { url } = await startGateway(t, { 'max-body-bytes': 33_554_432 })
+  const text = Array.from({ length: 1_000_000 }, (_, number) => `${number} `).join('')
+  const task = await submit(url, scripted({ tokens: 10, text }))
+
+  const done = await ended(url, task.id)
+
+  assert.equal(done.status, 'completed')
+  assert.ok(done.output.text === text)
+})
+
+test('a WebSocket path that is asked without an upgrade says what it wants', async (t) => {
+  const { url } = await startGateway(t)
+
+  const response = await fetch(`${url}/v1/ws`)
+
+  assert.equal(response.status, 426)
+  assert.equal(response.headers.get('upgrade'), 'websocket')
 })

@@ -113,3 +113,11 @@ test('any bytes in place of a value give a frame or a refusal, and nothing else'
 
   fc.assert(property, { numRuns: 3000 })
 })
+
+test('a string that is not UTF-8 is refused, and a replacement character that was sent as one is not', () => {
+  // A map of one pair: "a" and a string of two bytes that no character has.
+  const broken = Uint8Array.from([0x81, 0xa1, 0x61, 0xa2, 0xff, 0xfe])
+
+  assert.throws(() => unpack(broken), { name: 'RejoinError', code: 'invalid_json' })
+  assert.deepEqual(unpack(pack({ a: ['\uFFFD'] })), { a: ['\uFFFD'] })
+})

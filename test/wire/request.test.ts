@@ -300,3 +300,12 @@ describe('the JSON reader', () => {
 
 /** JSON has no -0. */
 const zeroed = (value: unknown): unknown => (value === 0 ? 0 : value)
+
+test('of any number of unknown fields one is named, and what is over its bound is not looked into', () => {
+  const unknown = Object.fromEntries(Array.from({ length: 50_000 }, (_, index) => [`k${index}`, 1]))
+
+  assert.deepEqual(refusal({ prompt: 'x', ...unknown }), { code: 'unknown_field', param: 'k0' })
+  assert.deepEqual(refusal({ prompt: 'x', metadata: unknown }), { code: 'invalid_request', param: 'metadata' })
+  assert.deepEqual(refusal({ prompt: 'x', stop: Array(50_000).fill(1) }), { code: 'invalid_request', param: 'stop' })
+  assert.deepEqual(refusal({ messages: Array(50_000).fill(1) }), { code: 'invalid_request', param: 'messages' })
+})
