@@ -14,11 +14,8 @@ export class TaskState {
   attempt = 0
   /** Unix ms. */
   startedAt: number | null = null
-  firstTokenAt: number | null = null
   finishedAt: number | null = null
   finishReason: string | null = null
-  /** New tokens so far. */
-  tokens = 0
   /** Percent of the known work, from `progress` events. */
   percent = 0
   usage: Usage | null = null
@@ -36,15 +33,12 @@ export class TaskState {
     this.lastSeq = event.seq
     switch (event.type) {
       case 'queued':
+      case 'token':
         return
       case 'started':
         this.status = 'running'
         this.attempt = event.attempt
         this.startedAt ??= event.at
-        return
-      case 'token':
-        this.tokens += event.tokens
-        this.firstTokenAt ??= event.at
         return
       case 'progress':
         this.percent = event.percent
