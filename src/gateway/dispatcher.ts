@@ -2,7 +2,7 @@
  * Between the queue and the engine of one model: takes tasks when slots are free, records what they say.
  *
  * A task is in exactly one place: the backend's queue, `#pending` (ours, without a slot: just taken, or waiting for
- * its next attempt), or `#runs` by its handle. A lost attempt's handle is forgotten at once, so nothing that it still
+ * its next attempt), or `#byHandle` (it runs). A lost attempt's handle is forgotten at once, so nothing that it still
  * says can be taken for the next attempt's words.
  */
 import type { Backend } from '../backend/backend.js'
@@ -47,7 +47,8 @@ export class Dispatcher {
   readonly #byHandle = new Map<Handle, Run>()
   readonly #byTask = new Map<TaskId, Run>()
   readonly #stopTaking = new AbortController()
-  #slotFreed: () => void = () => {}
+  /** Ends the loop's wait for a slot. */
+  #wake: () => void = () => {}
 
   constructor(
     options: DispatcherOptions,
@@ -64,15 +65,10 @@ export class Dispatcher {
     this.engine = new Engine(options, {
       flush: (flush) => this.#record(flush),
       lost: (handles, reason) => this.#lost(handles, reason),
-      free: () => {
-        // The loop may be waiting for the queue, and a task that was lost must not wait with it.
-        this.#fill()
-        this.#slotFreed()
-      },
+      free: () => this.#lookAgain(),
       unloadable: (reason) => {
         logger.error({ model: options.source.name, reason }, 'a worker could not load the model')
-        this.#fill()
-        this.#slotFreed()
+        this.#lookAgain()
       },
     })
   }
@@ -90,7 +86,7 @@ export class Dispatcher {
   /** Takes no more tasks; those that run go on. */
   drain(): void {
     this.#stopTaking.abort()
-    this.#slotFreed()
+    this.#wake()
   }
 
   async close(): Promise<void> {
@@ -113,7 +109,7 @@ export class Dispatcher {
       const { failure, free } = this.engine
       if (this.#pending.length > 0 || (free === 0 && failure === null)) {
         await new Promise<void>((resolve) => {
-          this.#slotFreed = resolve
+          this.#wake = resolve
         })
         continue
       }
@@ -122,6 +118,13 @@ export class Dispatcher {
     }
     // What was taken while the drain began runs, too.
     this.#fill()
+  }
+
+  /** The engine has changed. */
+  #lookAgain(): void {
+    // The loop may be waiting for the queue, and a task that was lost must not wait with it.
+    this.#fill()
+    this.#wake()
   }
 
   #hold(task: Task): Run {

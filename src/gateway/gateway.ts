@@ -133,6 +133,18 @@ export class Gateway {
     return this.#known(owner, enqueued)
   }
 
+  /** As `submit`, for a caller that attaches a reader right after: its place is kept, or else the task does not run.
+   * @throws RejoinError as `submit` does, and `too_many_readers` */
+  async submitFollowed(owner: string, spec: TaskSpec, received: Received): Promise<Submitted> {
+    this.#checkReaders()
+    this.#readers++
+    try {
+      return await this.submit(owner, spec, received)
+    } finally {
+      this.#readers--
+    }
+  }
+
   /** @throws RejoinError `task_not_found` or `log_gone` */
   find(owner: string, id: TaskId): TaskRecord {
     return this.#registry.find(owner, id)
@@ -146,16 +158,6 @@ export class Gateway {
   /** Readers that are attached, or have a place kept for them. */
   get readers(): number {
     return this.#readers
-  }
-
-  /** Keeps a place for a reader whose task is being submitted, until the returned function is called, right before `attach`.
-   * @throws RejoinError `too_many_readers` */
-  reserveReader(): () => void {
-    this.#checkReaders()
-    this.#readers++
-    return () => {
-      this.#readers--
-    }
   }
 
   /** A reader at a position of a task's log. Close it with `detach`.

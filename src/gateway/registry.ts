@@ -8,6 +8,7 @@
 
 import { RejoinError } from '../core/errors.js'
 import type { TaskId } from '../core/id.js'
+import { lowerBound } from '../core/sorted.js'
 import type { TaskStatus } from '../core/task.js'
 import type { TaskRecord } from './record.js'
 
@@ -118,7 +119,7 @@ class Owned {
   }
 
   remove(record: TaskRecord): void {
-    const at = this.#indexOf(record.ordinal)
+    const at = lowerBound(this.#ordinals, record.ordinal)
     if (this.#records[at] !== record) return
     this.#records[at] = null
     this.#holes++
@@ -130,22 +131,10 @@ class Owned {
 
   newest(before: number, limit: number, status: TaskStatus | null): TaskRecord[] {
     const found: TaskRecord[] = []
-    for (let at = this.#indexOf(before) - 1; at >= 0 && found.length < limit; at--) {
+    for (let at = lowerBound(this.#ordinals, before) - 1; at >= 0 && found.length < limit; at--) {
       const record = this.#records[at]
       if (record && (status === null || record.state.status === status)) found.push(record)
     }
     return found
-  }
-
-  /** The first index whose ordinal is not below. */
-  #indexOf(ordinal: number): number {
-    let low = 0
-    let high = this.#ordinals.length
-    while (low < high) {
-      const middle = (low + high) >> 1
-      if ((this.#ordinals[middle] as number) < ordinal) low = middle + 1
-      else high = middle
-    }
-    return low
   }
 }

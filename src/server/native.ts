@@ -9,14 +9,14 @@ import type { Entry } from '../core/entry.js'
 import { RejoinError } from '../core/errors.js'
 import type { Seq } from '../core/event.js'
 import { isTaskId, type TaskId } from '../core/id.js'
-import type { TaskSpec, TaskStatus } from '../core/task.js'
-import type { Gateway, Received, Submitted } from '../gateway/gateway.js'
+import type { TaskStatus } from '../core/task.js'
+import type { Gateway, Received } from '../gateway/gateway.js'
 import type { TaskRecord } from '../gateway/record.js'
 import type { Reader } from '../log/reader.js'
 import { entryJson, eventsPage, taskObject } from '../wire/json.js'
 import { parseInteger, parsePosition, parseSeconds } from '../wire/query.js'
 import { parseJson, parseTaskRequest } from '../wire/request.js'
-import { authenticate, type Caller } from './auth.js'
+import { authenticate } from './auth.js'
 import { type Beats, EventStream, PIECE_BYTES } from './events.js'
 import type { Exchange } from './request.js'
 import { waitFor } from './waiting.js'
@@ -45,22 +45,15 @@ export class NativeApi {
     const caller = authenticate()
     const body = await exchange.body(this.#maxBodyBytes)
     const spec = parseTaskRequest(parseJson(body), newSeed)
-    const { record, replay } = await this.#submit(exchange, spec, caller, received(exchange, body))
+    const what = received(exchange, body)
+    const { record, replay } = exchange.wantsEvents
+      ? await this.#gateway.submitFollowed(caller, spec, what)
+      : await this.#gateway.submit(caller, spec, what)
     const headers: [string, string][] = [['Location', `/v1/tasks/${record.task.id}`]]
     if (replay) headers.push(['Idempotent-Replay', 'true'])
     if (!exchange.open) return
     if (exchange.wantsEvents) this.#stream(exchange, record, 0, headers)
     else exchange.json(replay ? 200 : 202, this.#object(record), headers)
-  }
-
-  /** A stream has its reader's place before its task is accepted: a task whose sender is told no must not run. */
-  async #submit(exchange: Exchange, spec: TaskSpec, caller: Caller, received: Received): Promise<Submitted> {
-    const release = exchange.wantsEvents ? this.#gateway.reserveReader() : null
-    try {
-      return await this.#gateway.submit(caller, spec, received)
-    } finally {
-      release?.()
-    }
   }
 
   /** GET /v1/tasks/{id} */

@@ -84,7 +84,8 @@ export class Exchange {
           tooLarge(bytes)
           return
         }
-        chunks.push(Buffer.from(Buffer.from(chunk)))
+        // A copy: uWebSockets.js takes the chunk back when this returns.
+        chunks.push(Buffer.from(chunk.slice(0)))
         if (isLast) resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks))
       })
       if (this.#contentLength > maxBytes) tooLarge(this.#contentLength)

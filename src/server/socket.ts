@@ -54,6 +54,7 @@ const MSGPACK_FORMAT: Format = {
 const FORMATS = [JSON_FORMAT, MSGPACK_FORMAT]
 const KNOWN = FORMATS.map(({ name }) => name).join(', ')
 
+/** Over `maxFrameBytes`: a frame up to here is received whole, to be answered with a close code. */
 const HEADROOM_BYTES = 16_777_216
 const HIGH_WATER_BYTES = 65_536
 /** Answers that a client makes us buffer by asking without reading; past this it is closed. */
@@ -279,13 +280,11 @@ class Connection implements Pumpable, Beating {
   /** With a place for its subscription, or not at all: a task whose sender is told no must not run. */
   async #submit(spec: TaskSpec, bytes: number): Promise<TaskRecord> {
     this.#checkSubscriptions()
-    const release = this.#gateway.reserveReader()
     this.#submitting++
     try {
-      return (await this.#gateway.submit(this.#caller, spec, { bytes, idempotency: null })).record
+      return (await this.#gateway.submitFollowed(this.#caller, spec, { bytes, idempotency: null })).record
     } finally {
       this.#submitting--
-      release()
     }
   }
 

@@ -6,6 +6,7 @@
  * the head less the holes between.
  */
 import type { TaskId } from '../../core/id.js'
+import { lowerBound } from '../../core/sorted.js'
 import type { Task } from '../../core/task.js'
 
 export class Line {
@@ -55,13 +56,6 @@ export class Line {
   }
 
   #holesBelow(ticket: number): number {
-    let low = 0
-    let high = this.#holes.length
-    while (low < high) {
-      const middle = (low + high) >> 1
-      if ((this.#holes[middle] as number) < ticket) low = middle + 1
-      else high = middle
-    }
-    return low
+    return lowerBound(this.#holes, ticket)
   }
 }
