@@ -9,6 +9,8 @@ export const aSpec = ({ text = '{}', ...fields }: { text?: string } & Partial<Ta
   maxTokens: null,
   sampling: { seed: 1, temperature: 0 },
   stop: [],
+  topLogprobs: null,
+  onDisconnect: 'continue',
   priority: 5,
   deadlineMs: null,
   maxWaitMs: null,

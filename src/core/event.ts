@@ -19,10 +19,20 @@ export type Timings = { queued_ms: number; first_token_ms: number | null; total_
 
 export type CanceledBy = 'client' | 'deadline' | 'shutdown' | 'admin'
 
+/**
+ * How likely a token was, by the model alone: before any bias, penalty, temperature or filter. The shape is that of
+ * OpenAI's chat completions. `bytes` are the token's UTF-8 bytes, since a token can be a part of a character.
+ */
+export type TokenLogprob = TokenLikelihood & { top_logprobs: TokenLikelihood[] }
+
+/** `logprob` is a natural logarithm. */
+export type TokenLikelihood = { token: string; bytes: number[]; logprob: number }
+
 export type EventBody =
   | { type: 'queued'; position: number }
   | { type: 'started'; attempt: number; model: string }
-  | { type: 'token'; text: string; tokens: number; from?: Seq }
+  /** `logprobs`, when the task asked for them: one for each of its tokens. */
+  | { type: 'token'; text: string; tokens: number; from?: Seq; logprobs?: TokenLogprob[] }
   | { type: 'progress'; percent: number }
   | { type: 'retrying'; attempt: number; reason: string }
   | { type: 'completed'; finish_reason: FinishReason; usage: Usage; timings: Timings }

@@ -21,7 +21,13 @@ export type Sampling = {
   /** 0 = no limit. */
   topK?: number
   minP?: number
+  /** Over prompt and answer, as in Hugging Face `generate`. */
   repetitionPenalty?: number
+  /** Over the answer alone, as in OpenAI's API. */
+  presencePenalty?: number
+  frequencyPenalty?: number
+  /** Added to the logits of these token ids. */
+  logitBias?: [id: number, bias: number][]
   /** The random number of token k is a function of (seed, k), so an answer can go on after a crash. */
   seed: number
 }
@@ -35,6 +41,10 @@ export type TaskSpec = {
   sampling: Sampling
   /** The answer ends before the first of these; no part of them is ever sent. */
   stop: string[]
+  /** How many alternatives come with each token's logprob, 0 … 20; null: no logprobs. */
+  topLogprobs: number | null
+  /** `pause`: decoding stops while nobody reads, and goes on when somebody does. */
+  onDisconnect: 'continue' | 'pause'
   /** 0 lowest … 9; equal priorities go in order of arrival. */
   priority: number
   /** From acceptance. */

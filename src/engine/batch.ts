@@ -24,6 +24,8 @@ type Row = {
   handle: Handle
   slot: number
   generated: number
+  cachedTokens: number
+  wantsLogprobs: boolean
   maxTokens: number
   stop: StopScanner | null
   /** Tokens whose text is still in pieces of a character. */
@@ -81,7 +83,10 @@ export class BatchLoop {
           this.#waiting.push(message)
           break
         case 'cancel':
-          this.#cancel(message.handle)
+          this.#leave(message.handle, 'canceled')
+          break
+        case 'pause':
+          this.#leave(message.handle, 'paused')
           break
         case 'ack':
           this.#inFlight -= message.events
@@ -95,17 +100,21 @@ export class BatchLoop {
     }
   }
 
-  #cancel(handle: Handle): void {
+  /**
+   * A cancel or a pause: the row gives up its slot before the next step. What is held back (the beginning of a stop
+   * string, perhaps, or of a character) was not said; a paused task makes those tokens again.
+   */
+  #leave(handle: Handle, type: 'canceled' | 'paused'): void {
     const row = [...this.#rows.values()].find((row) => row.handle === handle)
     if (row) {
-      this.#end(row, { handle, type: 'canceled' })
+      this.#end(row, { handle, type })
       return
     }
-    // Not admitted yet; or ended already, when the cancel crossed the end on its way and means nothing.
+    // Not admitted yet; or ended already, when the message crossed the end on its way and means nothing.
     const at = this.#waiting.findIndex((start) => start.handle === handle)
     if (at < 0) return
     this.#waiting.splice(at, 1)
-    this.#push({ handle, type: 'canceled' })
+    this.#push({ handle, type })
   }
 
   async #admit(): Promise<void> {
@@ -118,12 +127,14 @@ export class BatchLoop {
 
   async #prefill({ handle, generation, stop }: Start): Promise<void> {
     try {
-      const { slot, promptTokens, cachedTokens, maxTokens } = await this.#model.admit(generation)
-      this.#flush.admitted.push({ handle, promptTokens, cachedTokens, maxTokens })
+      const { slot, promptTokens, maxTokens } = await this.#model.admit(generation)
+      this.#flush.admitted.push({ handle, promptTokens, maxTokens })
       const row: Row = {
         handle,
         slot,
         generated: generation.recorded.length,
+        cachedTokens: 0,
+        wantsLogprobs: generation.topLogprobs !== null,
         maxTokens,
         stop: stop.length > 0 ? new StopScanner(stop) : null,
         pending: [],
@@ -182,7 +193,8 @@ export class BatchLoop {
     if (finishReason !== 'stop_sequence') for (const piece of row.stop?.flush() ?? []) this.#cell(row, piece)
     // A character that never became whole is not shown, but its tokens were generated and count.
     if (row.pending.length > 0) this.#cell(row, { text: '', ids: row.pending })
-    this.#end(row, { handle: row.handle, type: 'completed', finishReason })
+    const { handle, cachedTokens } = row
+    this.#end(row, { handle, type: 'completed', finishReason, cachedTokens })
   }
 
   #end(row: Row, end: End): void {
@@ -227,4 +239,4 @@ export class BatchLoop {
   }
 }
 
-const emptyFlush = (): WorkerFlush => ({ type: 'flush', admitted: [], cells: [], events: 0, ends: [] })
+const emptyFlush = (): WorkerFlush => ({ type: 'flush', admitted: [], cells: [], logprobs: [], events: 0, ends: [] })

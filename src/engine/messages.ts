@@ -16,16 +16,20 @@ export type WorkerStart = { source: ModelSource; port: import('node:worker_threa
 export type ToWorker =
   | { type: 'start'; handle: Handle; generation: Generation; stop: string[] }
   | { type: 'cancel'; handle: Handle }
+  /** Frees the slot; the task may be started again with what it has said so far. */
+  | { type: 'pause'; handle: Handle }
   /** So many events of its flushes are recorded: the worker may run on. */
   | { type: 'ack'; events: number }
   | { type: 'close' }
 
-export type Admitted = { handle: Handle; promptTokens: number; cachedTokens: number; maxTokens: number }
+export type Admitted = { handle: Handle; promptTokens: number; maxTokens: number }
 
 export type End = { handle: Handle } & (
-  | { type: 'completed'; finishReason: FinishReason }
+  | { type: 'completed'; finishReason: FinishReason; cachedTokens: number }
   | { type: 'failed'; code: string; message: string }
   | { type: 'canceled' }
+  /** Not an end of the task: its slot is free, and nothing more comes under this handle. */
+  | { type: 'paused' }
 )
 
 /** `cells`: for each token event its handle, its text, the number n of its tokens, then n token ids. */
@@ -33,6 +37,11 @@ export type WorkerFlush = {
   type: 'flush'
   admitted: Admitted[]
   cells: (number | string)[]
+  /**
+   * For tasks that asked for logprobs: their handle and, for each of their tokens in `cells`, in that order, a
+   * `TokenLogprob` as JSON: the main thread passes it on unread.
+   */
+  logprobs: [handle: Handle, json: string[]][]
   /** Token events in `cells`, for the worker's bound on what is in flight. */
   events: number
   /** After the cells: nothing of these tasks follows. */

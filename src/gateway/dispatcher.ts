@@ -29,7 +29,6 @@ type Run = {
   /** What the answer has so far: the next attempt goes on from here. */
   ids: number[]
   promptTokens: number
-  cachedTokens: number
   maxTokens: number
   percent: number
   firstTokenAt: number | null
@@ -134,7 +133,6 @@ export class Dispatcher {
       handle: null,
       ids: [],
       promptTokens: 0,
-      cachedTokens: 0,
       maxTokens: 0,
       percent: 0,
       firstTokenAt: null,
@@ -155,7 +153,11 @@ export class Dispatcher {
       const run = this.#pending.shift() as Run
       const { spec } = run.record.task
       const { prompt, sampling, maxTokens } = spec
-      run.handle = this.engine.start({ prompt, sampling, maxTokens, recorded: run.ids }, spec.stop)
+      const { topLogprobs } = spec
+      run.handle = this.engine.start(
+        { prompt, promptIds: null, sampling, maxTokens, topLogprobs, recorded: run.ids },
+        spec.stop,
+      )
       this.#byHandle.set(run.handle, run)
       sayings.push(says(run, [{ type: 'started', attempt: run.attempt, model: this.model }]))
     }
@@ -169,9 +171,9 @@ export class Dispatcher {
       if (saying) saying.bodies.push(body)
       else sayings.set(run, says(run, [body]))
     }
-    for (const { handle, promptTokens, cachedTokens, maxTokens } of flush.admitted) {
+    for (const { handle, promptTokens, maxTokens } of flush.admitted) {
       const run = this.#byHandle.get(handle)
-      if (run) Object.assign(run, { promptTokens, cachedTokens, maxTokens })
+      if (run) Object.assign(run, { promptTokens, maxTokens })
     }
     const { cells } = flush
     for (let at = 0; at < cells.length; ) {
@@ -256,7 +258,7 @@ function ending(run: Run, end: End): EventBody {
         finish_reason: end.finishReason,
         usage: {
           prompt_tokens: run.promptTokens,
-          cached_tokens: run.cachedTokens,
+          cached_tokens: end.cachedTokens,
           completion_tokens: run.ids.length,
         },
         timings: {
@@ -269,6 +271,8 @@ function ending(run: Run, end: End): EventBody {
     case 'failed':
       return { type: 'failed', error: { code: end.code, message: end.message } }
     case 'canceled':
+    // Nobody pauses yet.
+    case 'paused':
       return canceling(run)
     default:
       return end satisfies never

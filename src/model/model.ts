@@ -5,23 +5,26 @@
  * caches and sampling, and knows nothing of tasks, threads or readers. All calls come from one thread, one
  * at a time: no `step` is under way while `admit` or `release` runs.
  */
+import type { TokenLogprob } from '../core/event.js'
 import type { Prompt, Sampling } from '../core/task.js'
 
 export type Generation = {
   prompt: Prompt
+  /** The prompt's ids, where they are known: a long prompt is encoded before it comes here. */
+  promptIds: Int32Array | null
   sampling: Sampling
   /** The caller's bound on new tokens, or null. */
   maxTokens: number | null
   /** Ids that this answer already has, from an attempt that was lost: prefilled after the prompt, never repeated. */
   recorded: number[]
+  /** How many alternatives come with each token's logprob; null: no logprobs. */
+  topLogprobs: number | null
 }
 
 export type Admission = {
   /** 0 … slots - 1, ours until `release`. */
   slot: number
   promptTokens: number
-  /** Of the prompt, how many came from a cached prefix. */
-  cachedTokens: number
   /** How many tokens the answer can have at most, recorded ones included. */
   maxTokens: number
 }
@@ -35,6 +38,10 @@ export type SlotOutput = {
   text: string
   /** `stop`: the model's own end. `length`: no room for more. */
   end: 'stop' | 'length' | null
+  /** Of the token, when its generation asked for them. */
+  logprobs?: TokenLogprob
+  /** With the first output of a slot: how many tokens of the prompt came from a cached prefix. 0 when absent. */
+  cachedTokens?: number
 }
 
 export interface Model {

@@ -89,7 +89,6 @@ export class OnnxModel implements Model {
     return {
       slot,
       promptTokens: promptIds.length,
-      cachedTokens: 0,
       maxTokens: Math.min(maxTokens ?? DEFAULT_MAX_TOKENS, room),
     }
   }

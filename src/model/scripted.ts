@@ -60,7 +60,8 @@ export class ScriptedModel implements Model {
     this.#due = new DueHeap(slots)
   }
 
-  /** `promptTokens` are the words (runs of non-space) of the prompt; there is no cache and no limit of a context. */
+  /** `promptTokens` are the words (runs of non-space) of the prompt; there is no cache and no limit of a context, and
+   * sampling and logprobs mean nothing here. */
   async admit({ prompt, maxTokens, recorded }: Generation): Promise<Admission> {
     const script = parseScript(prompt)
     const slot = this.#free.pop()
@@ -74,7 +75,7 @@ export class ScriptedModel implements Model {
     if (script.crashAt === 'always') this.#doom(row, row.startUs)
     else if (script.rate > 0) this.#due.set(slot, row.startUs)
     else this.#eager.add(row)
-    return { slot, promptTokens: countWords(promptText(prompt)), cachedTokens: 0, maxTokens: limit }
+    return { slot, promptTokens: countWords(promptText(prompt)), maxTokens: limit }
   }
 
   async step(): Promise<SlotOutput[]> {

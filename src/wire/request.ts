@@ -85,6 +85,8 @@ export function parseTaskRequest(value: unknown, newSeed: () => number): TaskSpe
     maxTokens: value.max_tokens ?? null,
     sampling: samplingOf(value, newSeed),
     stop: value.stop ?? [],
+    topLogprobs: null,
+    onDisconnect: 'continue',
     priority: value.priority ?? 5,
     deadlineMs: value.deadline_ms ?? null,
     maxWaitMs: value.max_wait_ms ?? null,

@@ -101,7 +101,8 @@ const start = (
 ): ToWorker => {
   const { maxTokens = null, recorded = [], stop = [] } = more
   const prompt = { type: 'text', text: JSON.stringify(words) } as const
-  return { type: 'start', handle, generation: { prompt, sampling: { seed: 1 }, maxTokens, recorded }, stop }
+  const generation = { prompt, promptIds: null, sampling: { seed: 1 }, maxTokens, recorded, topLogprobs: null }
+  return { type: 'start', handle, generation, stop }
 }
 
 /** `count` tokens `a `, then nothing. */
@@ -127,9 +128,9 @@ test('an answer is admitted, said and ended, and its slot is released', async (t
   )
   const end = await talk.end(1)
 
-  assert.deepEqual(talk.admitted, [{ handle: 1, promptTokens: 7, cachedTokens: 2, maxTokens: 1000 }])
+  assert.deepEqual(talk.admitted, [{ handle: 1, promptTokens: 7, maxTokens: 1000 }])
   assert.deepEqual([talk.text(1), talk.ids(1)], ['hello', [5, 6]])
-  assert.deepEqual(end, { handle: 1, type: 'completed', finishReason: 'stop' })
+  assert.deepEqual(end, { handle: 1, type: 'completed', finishReason: 'stop', cachedTokens: 0 })
   assert.deepEqual(talk.model.calls, ['admit', 'step', 'step', 'release'])
 })
 
@@ -213,7 +214,7 @@ test('an answer ends with `length` at the number of tokens that it may have', as
   talk.post(start(1, endless(), { maxTokens: 3 }))
   const end = await talk.end(1)
 
-  assert.deepEqual(end, { handle: 1, type: 'completed', finishReason: 'length' })
+  assert.deepEqual(end, { handle: 1, type: 'completed', finishReason: 'length', cachedTokens: 0 })
   assert.deepEqual(talk.ids(1), [0, 1, 2])
 })
 
@@ -234,7 +235,7 @@ test('an answer that lost its worker after its last token ends without another s
   talk.post(start(1, endless(), { maxTokens: 3, recorded: [0, 1, 2] }))
   const end = await talk.end(1)
 
-  assert.deepEqual(end, { handle: 1, type: 'completed', finishReason: 'length' })
+  assert.deepEqual(end, { handle: 1, type: 'completed', finishReason: 'length', cachedTokens: 0 })
   assert.deepEqual(talk.model.calls, ['admit', 'release'])
   assert.deepEqual(talk.ids(1), [])
 })
@@ -293,7 +294,7 @@ test('an end without a token has no id', async (t) => {
   )
   const end = await talk.end(1)
 
-  assert.deepEqual(end, { handle: 1, type: 'completed', finishReason: 'stop' })
+  assert.deepEqual(end, { handle: 1, type: 'completed', finishReason: 'stop', cachedTokens: 0 })
   assert.deepEqual(talk.ids(1), [1])
 })
 
@@ -340,7 +341,7 @@ test('an answer ends before its stop string, and says so', async (t) => {
   )
   const end = await talk.end(1)
 
-  assert.deepEqual(end, { handle: 1, type: 'completed', finishReason: 'stop_sequence' })
+  assert.deepEqual(end, { handle: 1, type: 'completed', finishReason: 'stop_sequence', cachedTokens: 0 })
   assert.deepEqual([talk.text(1), talk.ids(1)], ['one ', [0, 1, 2, 3]])
 })
 

@@ -44,6 +44,8 @@ function watch(t: TestContext, { workers = 1, slots = 4, maxInFlight = 1000 } = 
 
 const generation = (script: object, recorded: number[] = []): Generation => ({
   prompt: { type: 'text', text: JSON.stringify(script) },
+  promptIds: null,
+  topLogprobs: null,
   sampling: { seed: 1 },
   maxTokens: null,
   recorded,
@@ -85,7 +87,7 @@ test('generations are spread over the threads, and a slot is free again when one
   assert.throws(() => engine.start(generation({}), []), /no free slot for model s/)
   const end = await endOf(watched, a)
 
-  assert.deepEqual(end, { handle: a, type: 'completed', finishReason: 'stop' })
+  assert.deepEqual(end, { handle: a, type: 'completed', finishReason: 'stop', cachedTokens: 0 })
   assert.deepEqual(idsOf(watched, a), [0, 1, 2])
   assert.equal(engine.free, 1)
   engine.cancel(b)

@@ -41,7 +41,7 @@ export class FakeModel implements Model {
     while (this.#rows.has(slot)) slot++
     if (slot >= this.slots) throw new Error('no slot is free')
     this.#rows.set(slot, { words, next: recorded.length })
-    return { slot, promptTokens: 7, cachedTokens: 2, maxTokens: maxTokens ?? 1000 }
+    return { slot, promptTokens: 7, maxTokens: maxTokens ?? 1000 }
   }
 
   async step(): Promise<SlotOutput[]> {

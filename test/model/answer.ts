@@ -12,9 +12,11 @@ export type Answer = { admission: Admission; ids: number[]; text: string; end: S
 
 export const generation = (text: string, fields: Partial<Generation> = {}): Generation => ({
   prompt: { type: 'text', text },
+  promptIds: null,
   sampling: { seed: 1, temperature: 0 },
   maxTokens: null,
   recorded: [],
+  topLogprobs: null,
   ...fields,
 })
 

@@ -25,7 +25,7 @@ test('an empty script says 200 numbered words and stops', async () => {
       .join(''),
   )
   assert.equal(answer.end, 'stop')
-  assert.deepEqual(answer.admission, { slot: 0, promptTokens: 1, cachedTokens: 0, maxTokens: 200 })
+  assert.deepEqual(answer.admission, { slot: 0, promptTokens: 1, maxTokens: 200 })
 })
 
 test('the script of a chat is its last user message', async () => {

@@ -73,6 +73,8 @@ describe('the request checker', () => {
         maxTokens: request.max_tokens ?? null,
         sampling,
         stop: request.stop ?? [],
+        topLogprobs: null,
+        onDisconnect: 'continue',
         priority: request.priority ?? 5,
         deadlineMs: request.deadline_ms ?? null,
         maxWaitMs: request.max_wait_ms ?? null,
