@@ -71,7 +71,7 @@ test('a Llama’s tokenizer puts its first token before a text, the others put n
 test('the end of a text is one id, a list, or in generation_config.json only', async () => {
   const ends = async (options: TinyOptions) => {
     const dir = await build(options)
-    return [read(dir, 'config.json').eos_token_id, [...readModelConfig(dir).eosIds]]
+    return [read(dir, 'config.json').eos_token_id, [...(readModelConfig(dir).eosIds ?? [])]]
   }
 
   assert.deepEqual(await ends({ type: 'llama' }), [319, [319]])
