@@ -21,7 +21,14 @@ export type Sampling = {
   /** 0 = no limit. */
   topK?: number
   minP?: number
+  /** Over prompt and answer; 1 = none. */
   repetitionPenalty?: number
+  /** Subtracted from the logit of every token that the answer has; 0 = none. */
+  presencePenalty?: number
+  /** Subtracted as often as the answer has the token; 0 = none. */
+  frequencyPenalty?: number
+  /** Added to the logits of these ids; -100 as good as bans one. */
+  logitBias?: [id: number, bias: number][]
   /** The random number of token k is a function of (seed, k), so an answer can go on after a crash. */
   seed: number
 }
