@@ -9,6 +9,7 @@
 import { join } from 'node:path'
 import { ChatTemplate } from './chat-template.js'
 import { Decoder, type KvCache } from './decoder.js'
+import { History } from './history.js'
 import {
   type Admission,
   DEFAULT_MAX_TOKENS,
@@ -19,7 +20,7 @@ import {
 } from './model.js'
 import { type ModelConfig, readModelConfig } from './model-config.js'
 import { encodePrompt } from './prompt.js'
-import { type SamplerSettings, sample } from './sampler.js'
+import { Sampler, type SamplerSettings } from './sampler.js'
 import { checkModelDir, MODEL_FILE } from './source.js'
 import { Detokenizer, Tokenizer } from './tokenizer.js'
 
@@ -28,8 +29,7 @@ type Row = {
   sampling: SamplerSettings
   cache: KvCache
   detokenizer: Detokenizer
-  /** The distinct ids of prompt and answer, for the repetition penalty. */
-  seen: Set<number>
+  history: History
   /** Tokens of the answer so far: the position of the next one. */
   generated: number
   /** The most tokens for which the context has room after this prompt. */
@@ -48,6 +48,8 @@ export class OnnxModel implements Model {
   /** Rows that go on, in order of admission; one that has ended is out already, though its slot is not free yet. */
   readonly #active = new Map<number, Row>()
   readonly #taken = new Set<number>()
+  /** For all rows, which are sampled one at a time; null until the first logits tell the vocabulary's size. */
+  #sampler: Sampler | null = null
 
   private constructor(slots: number, parts: Parts) {
     this.slots = slots
@@ -80,7 +82,7 @@ export class OnnxModel implements Model {
       sampling: { ...config.sampling, ...sampling },
       cache,
       detokenizer: new Detokenizer(tokenizer, recorded),
-      seen: new Set(ids),
+      history: new History(promptIds, recorded),
       generated: recorded.length,
       room,
       logits,
@@ -124,10 +126,11 @@ export class OnnxModel implements Model {
     if (row.generated >= row.room) return { slot, id: -1, text: '', end: 'length' }
     const logits = row.logits ?? (await this.#parts.decoder.run([row.lastId], row.cache))
     row.logits = null
-    const id = sample(logits, row.sampling, row.seen, row.generated)
+    this.#sampler ??= new Sampler(logits.length)
+    const id = this.#sampler.sample(logits, row.sampling, row.history, row.generated)
     if (this.#parts.config.eosIds.has(id)) return { slot, id: -1, text: '', end: 'stop' }
     row.lastId = id
-    row.seen.add(id)
+    row.history.push(id)
     row.generated++
     return { slot, id, text: row.detokenizer.push(id), end: row.generated === row.room ? 'length' : null }
   }
