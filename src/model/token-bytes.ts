@@ -32,6 +32,29 @@ export const tokenBytes = (
   return bytes
 }
 
+/** Where the last character begins, if more bytes could complete it; else the length. Source: RFC 3629 section 4. */
+export const wholeCharacters = (bytes: Uint8Array): number => {
+  for (let from = bytes.length - 1; from >= Math.max(0, bytes.length - 3); from--) {
+    const lead = bytes[from] as number
+    if (lead < 0x80) break
+    if (lead >= 0xc2) return isBegun(bytes.subarray(from)) ? from : bytes.length
+  }
+  return bytes.length
+}
+
+/** The bytes begin a character and do not end it. */
+const isBegun = (bytes: Uint8Array): boolean => {
+  const [lead = 0, second, third] = bytes
+  const length = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0
+  if (bytes.length >= length) return false
+  if (second === undefined) return true
+  // No longer form than needed, no half of a surrogate pair, nothing over U+10FFFF.
+  const least = lead === 0xe0 ? 0xa0 : lead === 0xf0 ? 0x90 : 0x80
+  const most = lead === 0xed ? 0x9f : lead === 0xf4 ? 0x8f : 0xbf
+  if (second < least || second > most) return false
+  return third === undefined || (third >= 0x80 && third <= 0xbf)
+}
+
 const isByteLevel = (decoder: unknown): boolean => {
   if (!isJson(decoder)) return false
   if (decoder.type !== 'Sequence') return decoder.type === 'ByteLevel'

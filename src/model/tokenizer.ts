@@ -10,13 +10,14 @@
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import { RejoinError } from '../core/errors.js'
 import { type Json, readJson, tokenText } from './json-file.js'
-import { type TokenBytes, tokenBytes } from './token-bytes.js'
+import { type TokenBytes, tokenBytes, wholeCharacters } from './token-bytes.js'
 
 // A character has at most 4 bytes and thus tokens; the ids before them are the context that a decoder looks at.
 const WINDOW_MIN = 6
 const WINDOW_MAX = 12
 // The library's clean-up would take back spaces that were streamed already.
 const DECODING = { clean_up_tokenization_spaces: false }
+const NO_BYTES = new Uint8Array(0)
 const REPLACEMENT = '\uFFFD'
 
 export class Tokenizer {
@@ -103,11 +104,14 @@ export interface Detokenizer {
   push(id: number): string
 }
 
-/** For a tokenizer whose tokens are bytes: a look-up, and a decoder that keeps the bytes of an unfinished character. */
+/** For a tokenizer whose tokens are bytes: a look-up, and the bytes of an unfinished character are kept. */
 class ByteDetokenizer implements Detokenizer {
   readonly #tokenizer: Tokenizer
   readonly #bytes: TokenBytes
   readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+  /** The bytes of a character that is not complete yet. */
+  #begun: Uint8Array = NO_BYTES
+  /** A last U+FFFD that was not given yet. */
   #held = ''
 
   constructor(tokenizer: Tokenizer, bytes: TokenBytes, said: readonly number[]) {
@@ -119,8 +123,11 @@ class ByteDetokenizer implements Detokenizer {
   push(id: number): string {
     const bytes = this.#bytes[id]
     if (!bytes || !this.#tokenizer.isSpoken(id)) return ''
-    const text = this.#held + this.#decoder.decode(bytes, { stream: true })
-    const whole = wholeLength(text)
+    const all = this.#begun.length > 0 ? Uint8Array.of(...this.#begun, ...bytes) : bytes
+    const end = wholeCharacters(all)
+    const text = this.#held + this.#decoder.decode(all.subarray(0, end))
+    this.#begun = all.subarray(end)
+    const whole = this.#begun.length > 0 ? text.length : wholeLength(text)
     this.#held = text.slice(whole)
     return text.slice(0, whole)
   }
