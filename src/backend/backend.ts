@@ -16,7 +16,9 @@ export type Known =
   /** With another body. */
   | { type: 'conflict' }
 
-export type Enqueued = { type: 'queued' } | Known | { type: 'full'; bound: FullBound; max: number }
+export type Enqueued = { type: 'queued' } | Known | Full
+
+export type Full = { type: 'full'; bound: FullBound; max: number }
 
 /** Tasks that wait, bytes of their requests, or idempotency keys. */
 export type FullBound = 'queue' | 'bytes' | 'keys'
@@ -49,6 +51,8 @@ export interface Backend {
 export interface QueueView {
   /** Tasks that wait, of all models. */
   readonly depth: number
+  /** Why so many tasks more, whose requests have so many bytes, would be refused; null when they would not. */
+  full(tasks: number, bytes: number): Full | null
   /** Tasks ahead; null when it does not wait. */
   position(id: TaskId): number | null
   /** Tasks that would be ahead of a new one. */

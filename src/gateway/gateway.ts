@@ -4,7 +4,7 @@
  * It knows callers by name and tasks by id, and neither sockets nor encodings. Outcomes that a caller must be told
  * of are thrown as `RejoinError`.
  */
-import type { Backend, FullBound, Known, QueueView } from '../backend/backend.js'
+import type { Backend, Full, Known, QueueView } from '../backend/backend.js'
 import { RejoinError } from '../core/errors.js'
 import type { CanceledBy, Seq } from '../core/event.js'
 import { newTaskId, type TaskId } from '../core/id.js'
@@ -73,7 +73,7 @@ export class Gateway {
     }
     this.#defaultModel = options.models[0]?.source.name ?? ''
     backend.onCancel((id, by) => this.#cancelRunning(id, by))
-    this.#sweeper = setInterval(() => this.#registry.sweep(Date.now()), SWEEP_MS).unref()
+    this.#sweeper = setInterval(() => this.sweep(Date.now()), SWEEP_MS).unref()
   }
 
   /** Loads the models; tasks are accepted before that and wait. @throws when one does not load */
@@ -116,6 +116,7 @@ export class Gateway {
     }
     const ahead = this.#backend.ahead(model, spec.priority)
     refuseLongWait(dispatcher, spec, ahead)
+    if (spec.onDisconnect === 'pause') this.#checkPaused(dispatcher, bytes)
     const task: Task = { id: newTaskId(), owner, model, spec, createdAt: Date.now(), bytes, idempotency }
     const record = new TaskRecord(task, ++this.#ordinal, this.#options.maxRingEvents)
     // Registered before it is enqueued: a free slot takes it before this call goes on.
@@ -169,6 +170,7 @@ export class Gateway {
     switch (attached.type) {
       case 'reader':
         this.#readers++
+        this.#readersChanged(record)
         return attached.reader
       case 'ahead':
         throw new RejoinError(
@@ -189,6 +191,8 @@ export class Gateway {
   detach(reader: Reader): boolean {
     if (!reader.close()) return false
     this.#readers--
+    const record = this.#registry.get(reader.task)
+    if (record) this.#readersChanged(record)
     return true
   }
 
@@ -204,7 +208,8 @@ export class Gateway {
   /** What a task object tells beside its state. */
   extras(record: TaskRecord): TaskExtras {
     const { task, log } = record
-    const queuePosition = record.state.status === 'queued' ? this.#backend.position(task.id) : null
+    // Taken and not started: it waits for a reader, or starts in a moment, and nothing is ahead of it.
+    const queuePosition = record.state.status === 'queued' ? (this.#backend.position(task.id) ?? 0) : null
     const dispatcher = this.#dispatchers.get(task.model)
     const { slots = 0, free = 0 } = dispatcher?.engine ?? {}
     return {
@@ -213,6 +218,14 @@ export class Gateway {
       estimatedWaitMs:
         queuePosition === null ? null : (dispatcher?.admission.waitMs(queuePosition, slots, free) ?? null),
       expiresAt: this.#registry.expiresAt(record),
+    }
+  }
+
+  /** Drops what is over the bounds of retention, and cancels what has been paused, with nobody to read it, for as long. */
+  sweep(now: number): void {
+    this.#registry.sweep(now)
+    for (const dispatcher of this.dispatchers) {
+      for (const record of dispatcher.abandoned(now - this.#options.retentionMs)) void this.cancel(record, 'deadline')
     }
   }
 
@@ -236,6 +249,22 @@ export class Gateway {
     for (const timer of this.#deadlines.values()) clearTimeout(timer)
     await Promise.all(this.dispatchers.map((dispatcher) => dispatcher.close()))
     await this.#backend.close()
+  }
+
+  /** Paused tasks count as waiting ones for who may add to them, so that nobody parks without bound; others may come in. */
+  #checkPaused(dispatcher: Dispatcher, bytes: number): void {
+    let [tasks, held] = [1, bytes]
+    for (const { paused } of this.dispatchers) {
+      tasks += paused.size
+      held += paused.bytes
+    }
+    const refused = this.#backend.full(tasks, held)
+    if (refused) throw full(refused, dispatcher)
+  }
+
+  #readersChanged({ task, state }: TaskRecord): void {
+    if (task.spec.onDisconnect !== 'pause' || state.ended) return
+    this.#dispatchers.get(task.model)?.readersChanged(task.id)
   }
 
   #checkReaders(): void {
@@ -304,7 +333,7 @@ function refuseLongWait({ admission, engine }: Dispatcher, spec: TaskSpec, ahead
   })
 }
 
-function full({ bound, max }: { bound: FullBound; max: number }, { admission, engine }: Dispatcher): RejoinError {
+function full({ bound, max }: Full, { admission, engine }: Dispatcher): RejoinError {
   const retryAfterS = admission.retryAfterS(engine.slots)
   switch (bound) {
     case 'queue':
