@@ -38,7 +38,10 @@ export interface Backend {
   known(owner: string, idempotency: Idempotency): Promise<Known | null>
   /** Returns once the task and its first event would survive a crash (as far as the durability here goes). */
   enqueue(task: Task, first: TaskEvent): Promise<Enqueued>
-  /** Waits for a task of this model, gives up to `max`; they are ours until their logs end. Empty when aborted. */
+  /**
+   * Waits for a task of this model, gives up to `max`; they are ours until their logs end. Empty when aborted. By
+   * priority, then in order of arrival; every 16th one is the one that has waited longest, so that none waits for ever.
+   */
   take(model: string, max: number, signal: AbortSignal): Promise<Task[]>
   /** One record for many tasks; a terminal event ends our hold. Returns the ids that were refused as stale. */
   append(flushes: Flush[]): Promise<TaskId[]>
@@ -53,8 +56,8 @@ export interface QueueView {
   readonly depth: number
   /** Why so many tasks more, whose requests have so many bytes, would be refused; null when they would not. */
   full(tasks: number, bytes: number): Full | null
-  /** Tasks ahead; null when it does not wait. */
+  /** Tasks ahead by priority and arrival, an estimate: more urgent ones may come, and age counts, too. Null when it does not wait. */
   position(id: TaskId): number | null
-  /** Tasks that would be ahead of a new one. */
+  /** As `position`, for a new one. */
   ahead(model: string, priority: number): number
 }
