@@ -9,7 +9,7 @@ import { type Config, ConfigError, checkConfig } from './config.js'
 import type { Logger } from './core/logger.js'
 import { Gateway } from './gateway/gateway.js'
 import type { ModelSource } from './model/model.js'
-import { checkModelDir, parseModelSource } from './model/source.js'
+import { type NamedModel, parseModel, planSource } from './model/source.js'
 import { Server } from './server/server.js'
 
 export type { Config } from './config.js'
@@ -31,6 +31,7 @@ export type Running = {
 }
 
 const SILENT: Logger = { info: () => {}, warn: () => {}, error: () => {} }
+const MIB = 1_048_576
 // From dist/src to the package's own folder.
 const BUILTIN_MODEL = fileURLToPath(new URL('../../models/default', import.meta.url))
 
@@ -95,17 +96,46 @@ export async function start(given: Partial<Config> = {}, logger: Logger = SILENT
 
 /** @throws ConfigError */
 function modelSources(config: Config): ModelSource[] {
-  const options = { slots: config.slots, scriptedSlots: config['scripted-slots'], builtinDir: BUILTIN_MODEL }
-  const names = new Set<string>()
-  return config.model.map((text) => {
-    try {
-      const source = parseModelSource(text, options)
-      if (source.type === 'onnx') checkModelDir(source.dir)
-      if (names.has(source.name)) throw new Error(`two models are named ${source.name}; use NAME=DIR`)
-      names.add(source.name)
-      return source
-    } catch (error) {
-      throw new ConfigError(`--model ${text}: ${(error as Error).message}`)
+  const named: NamedModel[] = []
+  for (const text of config.model) {
+    const model = orConfigError(text, () => parseModel(text, BUILTIN_MODEL))
+    if (named.some(({ name }) => name === model.name)) {
+      throw new ConfigError(`--model ${text}: two models are named ${model.name}; use NAME=DIR`)
     }
+    named.push(model)
+  }
+  const files = modelFiles(config['model-file'], named)
+  return named.map((model, i) => {
+    const { name } = model
+    if (model.type === 'scripted') return { ...model, slots: config['scripted-slots'] }
+    const options = {
+      slots: config.slots,
+      file: files.get(name) ?? null,
+      maxKvBytes: config['kv-memory-mb'] * MIB,
+      prefixCacheBytes: config['prefix-cache-mb'] * MIB,
+      prefillChunk: config['prefill-chunk'],
+      threads: config.threads,
+    }
+    return orConfigError(config.model[i] as string, () => planSource(name, model.dir, options))
   })
+}
+
+function orConfigError<T>(model: string, make: () => T): T {
+  try {
+    return make()
+  } catch (error) {
+    throw new ConfigError(`--model ${model}: ${(error as Error).message}`)
+  }
+}
+
+/** `NAME=FILE` is for one model, `FILE` for all that have none of their own. */
+function modelFiles(texts: string[], models: NamedModel[]): Map<string, string> {
+  const names = models.map(({ name }) => name)
+  const split = texts.map((text) => {
+    const name = names.find((name) => text.startsWith(`${name}=`))
+    return name === undefined ? { names, file: text } : { names: [name], file: text.slice(name.length + 1) }
+  })
+  // Those for one model last: they win.
+  split.sort((one, other) => other.names.length - one.names.length)
+  return new Map(split.flatMap(({ names, file }) => names.map((name) => [name, file] as const)))
 }

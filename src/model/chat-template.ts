@@ -13,7 +13,7 @@ import { join } from 'node:path'
 import { Template } from '@huggingface/jinja'
 import { RejoinError } from '../core/errors.js'
 import type { Message } from '../core/task.js'
-import { isJson, type Json, readJson } from './json-file.js'
+import { isJson, type Json, readJson, tokenText } from './json-file.js'
 
 export class ChatTemplate {
   readonly #template: Template
@@ -90,12 +90,6 @@ const readSource = (dir: string, config: Json): string | null => {
   const named: unknown[] = template
   const plain = named.filter(isJson).find(({ name }) => name === 'default')
   return typeof plain?.template === 'string' ? plain.template : null
-}
-
-/** A token in tokenizer_config.json is its text, or an object with its text. */
-const tokenText = (token: unknown): string | null => {
-  if (typeof token === 'string') return token
-  return isJson(token) && typeof token.content === 'string' ? token.content : null
 }
 
 const anyOf = (tokens: readonly string[]): RegExp | null => {

@@ -1,131 +1,229 @@
 /**
- * One decoder graph in ONNX Runtime: ids in, the logits of the last of them out, keys and values kept by the caller.
+ * One decoder graph in ONNX Runtime: the next ids of some rows in, their logits out, keys and values added to a cache.
  *
- * Both common layouts of Hugging Face exports run here: GroupQueryAttention (positions come from the attention mask)
- * and plain operators with a `position_ids` input. Names and shapes are read from the graph and checked once, at load,
- * so that an export of another kind is refused by name and does not fail in the middle of an answer.
+ * Rows of one call may be of unequal length: each is fed its bucket with what lies beyond its length masked. Both
+ * common layouts of Hugging Face exports run so: GroupQueryAttention (positions come from the attention mask) and
+ * plain operators with a `position_ids` input. Others are tried out at load: a graph that gives other logits for a
+ * padded row than for the row alone gets its rows one by one, at their exact lengths, and says so; one that cannot go
+ * on from a cache at all is refused. Names and shapes are checked then, too, so that an export of another kind is
+ * refused by name and does not fail in the middle of an answer.
  */
+import { readFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
+import {
+  AT_INPUT,
+  addedOutputs,
+  checkGraph,
+  type GraphFile,
+  LOGITS_OUTPUT,
+  PAST,
+  type PresentLayout,
+  readGraph,
+  STEP_OUTPUT,
+} from './graph.js'
+import { BUCKET_TOKENS, KvCache, type KvShape, type Span } from './kv-cache.js'
 
-// Rows of prompt per call: logits are [1, chunk, vocabulary], which for a long prompt in one call could be gigabytes.
-const PREFILL_CHUNK = 128
+/** How rows are fed: `padded` many in one call, or each alone at its `exact` length. */
+export type Feeding = 'padded' | 'exact'
 
-const PAST = 'past_key_values.'
-const PRESENT = 'present.'
-const INPUTS = ['input_ids', 'attention_mask', 'position_ids']
-
-/** Keys and values of one row: each tensor is [1, kv heads, length, head size], by the name it is fed under. */
-export type KvCache = { length: number; past: Record<string, Tensor> }
+export type DecoderOptions = {
+  /** Of one call of ONNX Runtime. */
+  threads: number
+  /** The model's attention looks back so far only, or null. */
+  windowTokens: number | null
+}
 
 export class Decoder {
+  readonly shape: KvShape
+  /** A prompt gives the same keys and values only when it is run whole: nothing may be reused or done in pieces. */
+  readonly wholePrompts: boolean
   readonly #session: InferenceSession
-  /** The names after `past_key_values.` and `present.`: `0.key`, `0.value`, `1.key` … */
-  readonly #kvNames: string[]
-  readonly #ones: BigInt64Array
+  readonly #layout: PresentLayout
+  readonly #pastNames: string[]
+  readonly #hasPositions: boolean
+  #feeding: Feeding = 'padded'
+  // The tensors over a cache's buffers, for as long as the rows and the bucket are the same.
+  #fed: { cache: KvCache; offset: number; rows: number; bucket: number; past: Record<string, Tensor> } | null = null
 
-  private constructor(session: InferenceSession, kvNames: string[], contextTokens: number) {
+  private constructor(session: InferenceSession, kvNames: string[], shape: KvShape, { layout, dynamic }: GraphFile) {
+    this.shape = shape
+    this.wholePrompts = dynamic
     this.#session = session
-    this.#kvNames = kvNames
-    this.#ones = new BigInt64Array(contextTokens).fill(1n)
+    this.#layout = layout
+    this.#pastNames = kvNames.map((name) => PAST + name)
+    this.#hasPositions = session.inputNames.includes('position_ids')
   }
 
   /**
    * @param path of the .onnx file
-   * @param contextTokens the most positions that a row will have
    * @throws Error when the graph cannot be loaded or is of a kind that is not supported
    */
-  static async open(path: string, contextTokens: number): Promise<Decoder> {
-    // One thread: the batch loops of several workers share the cores, and more threads per session measured slower.
-    const session = await InferenceSession.create(path, {
-      intraOpNumThreads: 1,
-      interOpNumThreads: 1,
-      executionMode: 'sequential',
-      graphOptimizationLevel: 'all',
-      logSeverityLevel: 3,
-    })
+  static async open(path: string, { threads, windowTokens }: DecoderOptions): Promise<Decoder> {
     try {
-      return new Decoder(session, checkGraph(session), contextTokens)
+      const file = readFileSync(path)
+      const graph = readGraph(file)
+      const { kvNames, shape } = checkGraph(graph)
+      const options: InferenceSession.SessionOptions = {
+        intraOpNumThreads: threads,
+        interOpNumThreads: 1,
+        executionMode: 'sequential',
+        graphOptimizationLevel: 'all',
+        logSeverityLevel: 3,
+        // Threads that spin while they wait would take the event loop's core.
+        extra: {
+          session: {
+            intra_op: { allow_spinning: '0' },
+            ...(graph.external ? { model_external_initializers_file_folder_path: dirname(path) } : {}),
+          },
+        },
+      }
+      const session = await InferenceSession.create(Buffer.concat([file, addedOutputs(kvNames, shape)]), options)
+      const decoder = new Decoder(session, kvNames, shape, graph)
+      // A window of plain operators is counted in positions of the bucket, padding and all.
+      const alone = graph.dynamic || (windowTokens !== null && graph.layout === 'end')
+      await decoder.#tryOut(alone ? ['exact'] : ['padded', 'exact'])
+      return decoder
     } catch (error) {
-      await session.release()
       throw new Error(`${path}: ${(error as Error).message}`)
     }
   }
 
-  emptyCache(): KvCache {
-    const past: Record<string, Tensor> = {}
-    for (const name of this.#kvNames) {
-      const [, heads, , headSize] = shapeOf(this.#session.inputMetadata, PAST + name)
-      past[PAST + name] = new Tensor('float32', new Float32Array(0), [1, Number(heads), 0, Number(headSize)])
-    }
-    return { length: 0, past }
+  get feeding(): Feeding {
+    return this.#feeding
+  }
+
+  /** A cache for rows of this graph, as it has to be for this feeding. */
+  newCache(slots: number, contextTokens: number): KvCache {
+    const granularity = this.#feeding === 'padded' ? BUCKET_TOKENS : 1
+    return new KvCache({ shape: this.shape, slots, contextTokens, granularity })
   }
 
   /**
-   * Runs `ids` after what the cache holds, and puts their keys and values into it.
-   * @param ids at least one
-   * @returns [vocabulary], the logits for the token after the last id; the caller's to change
+   * Runs `count` ids of each row of a span after what the cache has of it, and adds their keys and values.
+   * More than one id only where the span has one row.
+   * @param ids [rows x count]
+   * @returns [rows x vocabulary]: the logits after the last id of each row; the caller's to change
    */
-  async run(ids: readonly number[], cache: KvCache): Promise<Float32Array> {
-    let from = 0
-    for (; from + PREFILL_CHUNK < ids.length; from += PREFILL_CHUNK) {
-      await this.#call(ids.slice(from, from + PREFILL_CHUNK), cache, false)
-    }
-    const { logits } = await this.#call(ids.slice(from), cache, true)
-    const data = (logits as Tensor).data as Float32Array
-    const vocabulary = (logits as Tensor).dims[2] as number
-    return data.subarray(data.length - vocabulary)
-  }
-
-  /** Outputs are tensors, and floats: checkGraph has seen to it. */
-  async #call(ids: number[], cache: KvCache, wantLogits: boolean): Promise<InferenceSession.ReturnType> {
-    const total = cache.length + ids.length
+  async run(ids: ArrayLike<number>, cache: KvCache, span: Span): Promise<Float32Array> {
+    const { rows, bucket, lengths } = span
+    const count = ids.length / rows
     const feeds: Record<string, Tensor> = {
-      ...cache.past,
-      input_ids: int64(BigInt64Array.from(ids, BigInt)),
-      attention_mask: int64(this.#ones.subarray(0, total)),
+      ...this.#past(cache, span),
+      input_ids: int64(ids, [rows, count]),
+      attention_mask: this.#mask(lengths, bucket, count),
+      [AT_INPUT]: this.#at(lengths, bucket, count),
     }
-    if (this.#session.inputNames.includes('position_ids')) {
-      feeds.position_ids = int64(BigInt64Array.from(ids, (_, i) => BigInt(cache.length + i)))
-    }
-    const fetches = this.#kvNames.map((name) => PRESENT + name)
-    const outputs = await this.#session.run(feeds, wantLogits ? ['logits', ...fetches] : fetches)
-    for (const name of this.#kvNames) cache.past[PAST + name] = outputs[PRESENT + name] as Tensor
-    cache.length = total
-    return outputs
+    if (this.#hasPositions) feeds.position_ids = eachPosition(lengths, count, (length) => length, [rows, count])
+    const outputs = await this.#session.run(feeds, [LOGITS_OUTPUT, STEP_OUTPUT])
+    cache.append(span, (outputs[STEP_OUTPUT] as Tensor).data as Float32Array, count)
+    return (outputs[LOGITS_OUTPUT] as Tensor).data as Float32Array
   }
 
   close(): Promise<void> {
     return this.#session.release()
   }
-}
 
-/** One row: [1, length]. */
-const int64 = (data: BigInt64Array): Tensor => new Tensor('int64', data, [1, data.length])
-
-/** @returns the names of the key and value tensors */
-const checkGraph = ({ inputNames, outputNames, inputMetadata, outputMetadata }: InferenceSession): string[] => {
-  const kvNames = inputNames.filter((name) => name.startsWith(PAST)).map((name) => name.slice(PAST.length))
-  if (kvNames.length === 0) throw new Error('the graph has no past_key_values inputs: it was exported without a cache')
-  const missing = ['input_ids', 'attention_mask'].find((name) => !inputNames.includes(name))
-  if (missing) throw new Error(`the graph has no input ${missing}`)
-  const unknown = inputNames.find((name) => !name.startsWith(PAST) && !INPUTS.includes(name))
-  if (unknown) throw new Error(`the graph has an input ${unknown}, which is not supported`)
-  const absent = ['logits', ...kvNames.map((name) => PRESENT + name)].find((name) => !outputNames.includes(name))
-  if (absent) throw new Error(`the graph has no output ${absent}`)
-  for (const name of kvNames) {
-    const [, heads, , headSize] = shapeOf(inputMetadata, PAST + name)
-    if (typeof heads !== 'number' || typeof headSize !== 'number') {
-      throw new Error(`the input ${PAST}${name} has no fixed number of heads and head size`)
+  #past(cache: KvCache, { offset, rows, bucket }: Span): Record<string, Tensor> {
+    const fed = this.#fed
+    if (fed?.cache === cache && fed.offset === offset && fed.rows === rows && fed.bucket === bucket) return fed.past
+    const { heads, headSize } = cache.shape
+    const past: Record<string, Tensor> = {}
+    for (const [tensor, name] of this.#pastNames.entries()) {
+      const buffer = cache.buffers[tensor] as Float32Array
+      const floats = buffer.subarray(offset, offset + rows * heads * bucket * headSize)
+      past[name] = new Tensor('float32', floats, [rows, heads, bucket, headSize])
     }
+    this.#fed = { cache, offset, rows, bucket, past }
+    return past
   }
-  for (const value of [...inputMetadata, ...outputMetadata]) {
-    const floats = value.name === 'logits' || value.name.startsWith(PAST) || value.name.startsWith(PRESENT)
-    if (floats && !(value.isTensor && value.type === 'float32')) throw new Error(`${value.name} is not float32`)
+
+  /** GroupQueryAttention counts the ones of a row; the other layout looks where they are. */
+  #mask(lengths: Int32Array, bucket: number, count: number): Tensor {
+    const width = (this.#layout === 'position' ? Math.max(...lengths) : bucket) + count
+    const mask = new BigInt64Array(lengths.length * width)
+    for (let row = 0; row < lengths.length; row++) {
+      const from = row * width
+      const length = lengths[row] as number
+      if (this.#layout === 'position') {
+        mask.fill(1n, from, from + length + count)
+      } else {
+        mask.fill(1n, from, from + length)
+        mask.fill(1n, from + bucket, from + width)
+      }
+    }
+    return new Tensor('int64', mask, [lengths.length, width])
   }
-  return kvNames
+
+  #at(lengths: Int32Array, bucket: number, count: number): Tensor {
+    const first = this.#layout === 'position' ? (length: number) => length : () => bucket
+    return eachPosition(lengths, count, first, [lengths.length, 1, count, 1])
+  }
+
+  /**
+   * The logits of a short text, whole and from nothing, are what the other ways must give too: in two pieces, and with
+   * a longer row beside it. Random weights and real ones alike differ by far more than rounding when a mask is wrong.
+   * @throws Error when the graph does not go on from a cache
+   */
+  async #tryOut(feedings: Feeding[]): Promise<void> {
+    const ids = [3, 10, 17, 24, 31]
+    const alone = await this.#tryRow([ids])
+    for (const feeding of feedings) {
+      this.#feeding = feeding
+      // Scaled by the whole text, its pieces differ as much as int8 does.
+      if (this.wholePrompts) return
+      if (this.#differ(alone, await this.#tryRow([ids.slice(0, 2), ids.slice(2, 4), ids.slice(4)]))) continue
+      if (feeding === 'exact' || !this.#differ(alone, await this.#tryBeside(ids))) return
+    }
+    throw new Error(
+      'its cache is of a layout that is not supported: a text in two pieces gives other logits than whole',
+    )
+  }
+
+  async #tryRow(pieces: number[][]): Promise<Float32Array> {
+    const cache = this.newCache(1, BUCKET_TOKENS)
+    cache.add(0)
+    let logits: Float32Array = new Float32Array(0)
+    for (const piece of pieces) logits = await this.run(piece, cache, cache.row(0))
+    return logits
+  }
+
+  async #tryBeside(ids: number[]): Promise<Float32Array> {
+    const cache = this.newCache(2, BUCKET_TOKENS)
+    cache.add(0)
+    await this.run([...ids, ...ids], cache, cache.row(0))
+    cache.add(0)
+    await this.run(ids.slice(0, -1), cache, cache.row(1))
+    const logits = await this.run([ids[0] as number, ids.at(-1) as number], cache, cache.front)
+    return logits.subarray(logits.length / 2)
+  }
+
+  #differ(one: Float32Array, other: Float32Array): boolean {
+    const size = one.reduce((most, logit) => Math.max(most, Math.abs(logit)), 1)
+    // Not `>`: NaN must count as a difference.
+    return !one.every((logit, i) => Math.abs(logit - (other[i] as number)) <= 0.01 * size)
+  }
 }
 
-const shapeOf = (values: readonly InferenceSession.ValueMetadata[], name: string): readonly (number | string)[] => {
-  const value = values.find((value) => value.name === name)
-  return value?.isTensor ? value.shape : []
+/** int64 through 32-bit halves: a BigInt per id would be an object per id. Ids and positions are below 2^31. */
+const int64 = (values: ArrayLike<number>, dims: number[]): Tensor => {
+  const wide = new BigInt64Array(values.length)
+  const halves = new Int32Array(wide.buffer)
+  for (let i = 0; i < values.length; i++) halves[2 * i] = values[i] as number
+  return new Tensor('int64', wide, dims)
+}
+
+/** `first(length)`, and the positions after it, for each row. */
+const eachPosition = (
+  lengths: Int32Array,
+  count: number,
+  first: (length: number) => number,
+  dims: number[],
+): Tensor => {
+  const positions = new Int32Array(lengths.length * count)
+  for (let row = 0; row < lengths.length; row++) {
+    const from = first(lengths[row] as number)
+    for (let i = 0; i < count; i++) positions[row * count + i] = from + i
+  }
+  return int64(positions, dims)
 }

@@ -27,3 +27,9 @@ export const readOptionalJson = (dir: string, file: string): Json =>
 
 export const isJson = (value: unknown): value is Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** A token in tokenizer_config.json is its text, or an object with its text. */
+export const tokenText = (token: unknown): string | null => {
+  if (typeof token === 'string') return token
+  return isJson(token) && typeof token.content === 'string' ? token.content : null
+}

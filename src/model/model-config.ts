@@ -1,14 +1,21 @@
 /**
- * What the gateway needs of config.json and generation_config.json: the context, the ids that end a text, and how the
- * model's makers want it sampled. Everything about shapes is read from the graph itself, which cannot disagree with it.
+ * What the gateway needs of config.json and generation_config.json: shapes, the context, the ids that end a text, and
+ * how the model's makers want it sampled. Families name the same things differently (llama and qwen2, gpt2, falcon);
+ * the first name that is there counts.
  */
 import { type Json, readJson, readOptionalJson } from './json-file.js'
+import type { KvShape } from './kv-cache.js'
 import type { SamplerSettings } from './sampler.js'
 
 export type ModelConfig = {
   /** Prompt and answer together, in tokens: as many positions as the model knows. */
   contextTokens: number
-  eosIds: ReadonlySet<number>
+  /** Of keys and values, as the config says; the graph must agree. */
+  shape: KvShape
+  /** Attention looks back so far only; null where it sees everything. */
+  windowTokens: number | null
+  /** Ids that end a text; null when neither file names one, and the tokenizer's end of text counts. */
+  eosIds: ReadonlySet<number> | null
   /** What a request that says nothing gets; without `do_sample` that is the likeliest token, as in `generate`. */
   sampling: Omit<SamplerSettings, 'seed'>
 }
@@ -17,12 +24,31 @@ export type ModelConfig = {
 export const readModelConfig = (dir: string): ModelConfig => {
   const config = readJson(dir, 'config.json')
   const generation = readOptionalJson(dir, 'generation_config.json')
-  const contextTokens = numberOf(config, ['max_position_embeddings', 'n_positions'])
-  if (contextTokens === null || !Number.isInteger(contextTokens) || contextTokens < 2) {
-    throw new Error(`${dir}/config.json: max_position_embeddings is not an integer over 1`)
+  const size = (fields: string[]): number => sizeOf(dir, config, fields)
+  const contextTokens = size(['max_position_embeddings', 'n_positions', 'n_ctx', 'max_sequence_length', 'seq_length'])
+  if (contextTokens < 2) throw new Error(`${dir}/config.json: a context of ${contextTokens} tokens has no room`)
+  const queryHeads = size(['num_attention_heads', 'n_head', 'num_heads'])
+  const shape = {
+    tensors: 2 * size(['num_hidden_layers', 'n_layer', 'num_layers']),
+    heads: config.multi_query === true ? 1 : (numberOf(config, ['num_key_value_heads', 'num_kv_heads']) ?? queryHeads),
+    headSize: numberOf(config, ['head_dim']) ?? size(['hidden_size', 'n_embd', 'd_model']) / queryHeads,
   }
-  const eosIds = new Set(idsOf(generation.eos_token_id ?? config.eos_token_id))
-  return { contextTokens, eosIds, sampling: samplingOf(generation) }
+  const ids = idsOf(generation.eos_token_id ?? config.eos_token_id)
+  return {
+    contextTokens,
+    shape,
+    windowTokens: config.use_sliding_window === false ? null : numberOf(config, ['sliding_window']),
+    eosIds: ids.length > 0 ? new Set(ids) : null,
+    sampling: samplingOf(generation),
+  }
+}
+
+/** @throws Error when the graph's keys and values are not those of the config: the memory was planned for others */
+export const checkShape = (dir: string, config: KvShape, graph: KvShape): void => {
+  const told = (shape: KvShape): string =>
+    `${shape.tensors / 2} layers with ${shape.heads} key/value heads of size ${shape.headSize}`
+  if (told(config) === told(graph)) return
+  throw new Error(`${dir}/config.json tells of ${told(config)}, but the graph has ${told(graph)}`)
 }
 
 const samplingOf = (generation: Json): Omit<SamplerSettings, 'seed'> => ({
@@ -40,6 +66,14 @@ const numberOf = (json: Json, fields: string[]): number | null => {
     if (typeof value === 'number') return value
   }
   return null
+}
+
+/** A whole number over 0, which the config must have. */
+const sizeOf = (dir: string, config: Json, fields: string[]): number => {
+  const size = numberOf(config, fields)
+  if (size === null) throw new Error(`${dir}/config.json has no ${fields[0]}`)
+  if (Number.isInteger(size) && size > 0) return size
+  throw new Error(`${dir}/config.json: ${fields[0]} is ${size}, not a whole number over 0`)
 }
 
 /** One id, a list of ids, or none. */

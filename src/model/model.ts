@@ -61,10 +61,25 @@ export interface Model {
   close(): Promise<void>
 }
 
+/** A Hugging Face export, and the share of memory and threads that its worker has. */
+export type OnnxSource = {
+  type: 'onnx'
+  name: string
+  dir: string
+  /** The graph, relative to `dir`. */
+  file: string
+  slots: number
+  /** Prompt and answer of one slot, in tokens. */
+  contextTokens: number
+  prefixCacheBytes: number
+  /** Tokens of prompts between two tokens of a running stream: of short prompts together, and of a long one. */
+  prefillChunk: number
+  /** Threads of one call of ONNX Runtime. */
+  threads: number
+}
+
 /** What to load in a worker thread; crosses the thread boundary as data. */
-export type ModelSource =
-  | { type: 'scripted'; name: string; slots: number }
-  | { type: 'onnx'; name: string; dir: string; slots: number }
+export type ModelSource = { type: 'scripted'; name: string; slots: number } | OnnxSource
 
 /** The default for `max_tokens` where neither the caller nor the model says another. */
 export const DEFAULT_MAX_TOKENS = 256

@@ -1,32 +1,38 @@
 /**
  * Real inference: a Hugging Face decoder export, run by ONNX Runtime, behind the seam of `model.ts`.
  *
- * Every slot is a row of its own with its own KV cache, and a step runs the active rows one after another. A row is
- * prefilled when it is admitted; its first token comes from the logits of that, so a step decodes only what was said
- * in the step before, and a row that is released in between costs nothing more. The random number of a token is a
- * function of seed and position, so an answer that goes on from recorded tokens goes on as it would have.
+ * A step decodes all rows in one call and then computes prompts, within a bound: those that are short enough, in order
+ * of arrival, and one piece of the oldest that is not. So a long prompt holds up neither a running stream by more than
+ * that bound nor a short prompt by more than a step, and since the oldest always gets its piece, none starves. A
+ * prompt that is done says its first token in the same step.
+ *
+ * A row's tokens do not depend on who shares the batch: its logits are its own, its random numbers are a function of
+ * seed and position, and what the prefix cache gives is what would have been computed.
  */
 import { join } from 'node:path'
 import { ChatTemplate } from './chat-template.js'
-import { Decoder, type KvCache } from './decoder.js'
+import { Decoder } from './decoder.js'
+import type { KvCache, Span } from './kv-cache.js'
 import {
   type Admission,
   DEFAULT_MAX_TOKENS,
   type Generation,
   type Model,
-  type ModelSource,
+  type OnnxSource,
   type SlotOutput,
 } from './model.js'
-import { type ModelConfig, readModelConfig } from './model-config.js'
+import { checkShape, type ModelConfig, readModelConfig } from './model-config.js'
+import { BLOCK_TOKENS, PrefixCache } from './prefix-cache.js'
 import { encodePrompt } from './prompt.js'
 import { type SamplerSettings, sample } from './sampler.js'
-import { checkModelDir, MODEL_FILE } from './source.js'
 import { Detokenizer, Tokenizer } from './tokenizer.js'
 
 type Row = {
   slot: number
+  batch: Batch
+  /** Prompt and answer. */
+  ids: number[]
   sampling: SamplerSettings
-  cache: KvCache
   detokenizer: Detokenizer
   /** The distinct ids of prompt and answer, for the repetition penalty. */
   seen: Set<number>
@@ -34,100 +40,232 @@ type Row = {
   generated: number
   /** The most tokens for which the context has room after this prompt. */
   room: number
-  /** What the next token is chosen from; null when the last one must be decoded first. */
-  logits: Float32Array | null
-  lastId: number
+  cachedTokens: number
+  topLogprobs: number | null
 }
 
-type Parts = { decoder: Decoder; tokenizer: Tokenizer; template: ChatTemplate | null; config: ModelConfig }
+/** A cache and the rows that decode in it; row i of the cache's front is `rows[i]`. */
+type Batch = { cache: KvCache; rows: Row[] }
+
+type Parts = Pick<ModelConfig, 'sampling'> & {
+  decoder: Decoder
+  tokenizer: Tokenizer
+  template: ChatTemplate | null
+  eosIds: ReadonlySet<number>
+}
 
 export class OnnxModel implements Model {
   readonly slots: number
   readonly #parts: Parts
+  readonly #contextTokens: number
+  readonly #prefixes: PrefixCache
+  /** Tokens of prompts that a step computes at most, twice: of short ones together, and of a long one. */
+  readonly #prefillChunk: number
+  /** One batch of all slots; or one for each, for a graph whose rows must be run one by one. */
+  readonly #batches: Batch[]
   readonly #free: number[]
-  /** Rows that go on, in order of admission; one that has ended is out already, though its slot is not free yet. */
-  readonly #active = new Map<number, Row>()
-  readonly #taken = new Set<number>()
+  readonly #rows = new Map<number, Row>()
+  /** Prompts that are not computed yet, in order of arrival. */
+  readonly #waiting: Row[] = []
+  /** The prompt that is computed in pieces. */
+  #long: Row | null = null
 
-  private constructor(slots: number, parts: Parts) {
+  private constructor(source: OnnxSource, parts: Parts) {
+    const { slots, contextTokens, prefixCacheBytes, prefillChunk } = source
+    const { decoder } = parts
+    const { tensors, heads, headSize } = decoder.shape
     this.slots = slots
+    this.#contextTokens = contextTokens
     this.#parts = parts
+    this.#prefillChunk = decoder.wholePrompts ? contextTokens : prefillChunk
+    this.#prefixes = new PrefixCache(tensors * heads * headSize, decoder.wholePrompts ? 0 : prefixCacheBytes)
+    const [batches, each] = decoder.feeding === 'padded' ? [1, slots] : [slots, 1]
+    this.#batches = Array.from({ length: batches }, () => ({ cache: decoder.newCache(each, contextTokens), rows: [] }))
     this.#free = Array.from({ length: slots }, (_, i) => slots - 1 - i)
   }
 
   /** @throws Error in one line when a file is missing or the graph is of a kind that is not supported */
-  static async load({ dir, slots }: Extract<ModelSource, { type: 'onnx' }>): Promise<OnnxModel> {
-    checkModelDir(dir)
-    const config = readModelConfig(dir)
+  static async load(source: OnnxSource): Promise<OnnxModel> {
+    const { dir, file, threads } = source
     const tokenizer = Tokenizer.load(dir)
+    const config = readModelConfig(dir)
     const template = ChatTemplate.load(dir, tokenizer.specialTokens)
-    const decoder = await Decoder.open(join(dir, MODEL_FILE), config.contextTokens)
-    return new OnnxModel(slots, { decoder, tokenizer, template, config })
+    const eosIds = config.eosIds ?? tokenizer.eosIds
+    const decoder = await Decoder.open(join(dir, file), { threads, windowTokens: config.windowTokens })
+    checkShape(dir, config.shape, decoder.shape)
+    return new OnnxModel(source, { decoder, tokenizer, template, eosIds, sampling: config.sampling })
   }
 
-  async admit({ prompt, sampling, maxTokens, recorded }: Generation): Promise<Admission> {
-    const { decoder, tokenizer, template, config } = this.#parts
-    if (this.#free.length === 0) throw new Error(`all ${this.slots} slots are taken`)
-    const promptIds = encodePrompt(prompt, { tokenizer, template, contextTokens: config.contextTokens })
-    const room = config.contextTokens - promptIds.length
-    const ids = [...promptIds, ...recorded]
-    const cache = decoder.emptyCache()
-    const logits = recorded.length < room ? await decoder.run(ids, cache) : null
-    const slot = this.#free.pop() as number
-    this.#taken.add(slot)
-    this.#active.set(slot, {
+  /** Rows of unequal length share a call; else each is run alone, which costs what batching saves. */
+  get batched(): boolean {
+    return this.#parts.decoder.feeding === 'padded'
+  }
+
+  async admit({ prompt, promptIds, sampling, maxTokens, recorded, topLogprobs }: Generation): Promise<Admission> {
+    const { tokenizer, template, sampling: defaults } = this.#parts
+    const contextTokens = this.#contextTokens
+    const slot = this.#free.at(-1)
+    if (slot === undefined) throw new Error(`all ${this.slots} slots are taken`)
+    const encoded = promptIds ?? encodePrompt(prompt, { tokenizer, template, contextTokens })
+    const room = contextTokens - encoded.length
+    const ids = [...encoded, ...recorded]
+    const row: Row = {
       slot,
-      sampling: { ...config.sampling, ...sampling },
-      cache,
+      batch: this.#batches[slot % this.#batches.length] as Batch,
+      ids,
+      sampling: { ...defaults, ...sampling },
       detokenizer: new Detokenizer(tokenizer, recorded),
       seen: new Set(ids),
       generated: recorded.length,
       room,
-      logits,
-      lastId: -1,
-    })
-    return {
-      slot,
-      promptTokens: promptIds.length,
-      maxTokens: Math.min(maxTokens ?? DEFAULT_MAX_TOKENS, room),
+      cachedTokens: 0,
+      topLogprobs,
     }
+    this.#free.pop()
+    this.#rows.set(slot, row)
+    this.#waiting.push(row)
+    return { slot, promptTokens: encoded.length, maxTokens: Math.min(maxTokens ?? DEFAULT_MAX_TOKENS, room) }
   }
 
   async step(): Promise<SlotOutput[]> {
     const outputs: SlotOutput[] = []
-    for (const row of this.#active.values()) {
-      const output = await this.#advance(row)
-      if (output.end !== null) this.#active.delete(row.slot)
-      outputs.push(output)
-    }
+    for (const batch of this.#batches) if (batch.rows.length > 0) await this.#decode(batch, outputs)
+    await this.#prefill(outputs)
     return outputs
   }
 
   idleMs(): number {
-    return this.#active.size > 0 ? 0 : Number.POSITIVE_INFINITY
+    const active = this.#waiting.length > 0 || this.#long !== null || this.#batches.some(({ rows }) => rows.length > 0)
+    return active ? 0 : Number.POSITIVE_INFINITY
   }
 
   release(slot: number): void {
-    this.#active.delete(slot)
-    if (this.#taken.delete(slot)) this.#free.push(slot)
+    const row = this.#rows.get(slot)
+    if (!row) return
+    this.#leave(row)
+    this.#rows.delete(slot)
+    this.#free.push(slot)
   }
 
   close(): Promise<void> {
-    this.#active.clear()
+    this.#rows.clear()
     return this.#parts.decoder.close()
   }
 
-  /** The next token of a row, or its end. */
-  async #advance(row: Row): Promise<SlotOutput> {
-    const { slot } = row
-    if (row.generated >= row.room) return { slot, id: -1, text: '', end: 'length' }
-    const logits = row.logits ?? (await this.#parts.decoder.run([row.lastId], row.cache))
-    row.logits = null
-    const id = sample(logits, row.sampling, row.seen, row.generated)
-    if (this.#parts.config.eosIds.has(id)) return { slot, id: -1, text: '', end: 'stop' }
-    row.lastId = id
-    row.seen.add(id)
+  /** One token for every row of a batch. */
+  async #decode(batch: Batch, outputs: SlotOutput[]): Promise<void> {
+    const rows = [...batch.rows]
+    const ids = Int32Array.from(rows, ({ ids }) => ids.at(-1) as number)
+    const logits = await this.#parts.decoder.run(ids, batch.cache, batch.cache.front)
+    const vocabulary = logits.length / rows.length
+    for (const [i, row] of rows.entries()) {
+      outputs.push(this.#say(row, logits.subarray(i * vocabulary, (i + 1) * vocabulary)))
+    }
+  }
+
+  /** Prompts, within the bound of a step: short ones whole, in order of arrival, then a piece of the oldest long one. */
+  async #prefill(outputs: SlotOutput[]): Promise<void> {
+    let left = this.#prefillChunk
+    for (const row of [...this.#waiting]) {
+      if (row.generated >= row.room) {
+        // The lost attempt had filled the context, and died before it said so.
+        outputs.push({ slot: row.slot, id: -1, text: '', end: 'length' })
+        this.#leave(row)
+        continue
+      }
+      const tokens = row.ids.length - this.#prefixes.matchedTokens(row.ids, row.ids.length - 1)
+      if (tokens > left) continue
+      left -= tokens
+      this.#waiting.splice(this.#waiting.indexOf(row), 1)
+      outputs.push(await this.#prefillWhole(row))
+    }
+    this.#long ??= this.#waiting.shift() ?? null
+    const output = this.#long && (await this.#prefillPiece(this.#long))
+    if (output) outputs.push(output)
+  }
+
+  /** A prompt that is computed at once joins the rows right away. */
+  async #prefillWhole(row: Row): Promise<SlotOutput> {
+    const { cache, rows } = row.batch
+    const index = cache.add(0)
+    rows.push(row)
+    this.#reusePrefix(row, () => cache.row(index))
+    const logits = await this.#parts.decoder.run(row.ids.slice(row.cachedTokens), cache, cache.row(index))
+    return this.#sayFirst(row, logits)
+  }
+
+  /** Null while there are more pieces to come. */
+  async #prefillPiece(row: Row): Promise<SlotOutput | null> {
+    const { cache, rows } = row.batch
+    if (!cache.tail) {
+      cache.openTail(0)
+      this.#reusePrefix(row, () => cache.tail as Span)
+    }
+    const tail = cache.tail as Span
+    const from = tail.lengths[0] as number
+    const piece = row.ids.slice(from, from + this.#prefillChunk)
+    const logits = await this.#parts.decoder.run(piece, cache, tail)
+    if (from + piece.length < row.ids.length) return null
+    this.#long = null
+    cache.joinTail()
+    rows.push(row)
+    return this.#sayFirst(row, logits)
+  }
+
+  /** Fills an empty span with what is known of the prompt. Its last token is always computed: it gives the logits. */
+  #reusePrefix(row: Row, span: () => Span): void {
+    for (const block of this.#prefixes.match(row.ids, row.ids.length - 1)) {
+      row.batch.cache.write(span(), BLOCK_TOKENS, block)
+      row.cachedTokens += BLOCK_TOKENS
+    }
+  }
+
+  #sayFirst(row: Row, logits: Float32Array): SlotOutput {
+    this.#keepPrefix(row)
+    return { ...this.#say(row, logits), cachedTokens: row.cachedTokens }
+  }
+
+  /** What a row has computed so far, for prompts to come. */
+  #keepPrefix(row: Row): void {
+    const { cache, rows } = row.batch
+    const span = cache.row(rows.indexOf(row))
+    this.#prefixes.insert(row.ids, span.lengths[0] as number, (from, block) => {
+      cache.read(span, from, BLOCK_TOKENS, block)
+    })
+  }
+
+  /** The next token of a row, or its end. A row that has ended is out of the batch at once, its slot when released. */
+  #say(row: Row, logits: Float32Array): SlotOutput {
+    const output = this.#choose(row, logits)
+    if (output.end !== null) this.#leave(row)
+    return output
+  }
+
+  #choose(row: Row, logits: Float32Array): SlotOutput {
+    const { slot, sampling, seen, generated, room } = row
+    const id = sample(logits, sampling, seen, generated)
+    if (this.#parts.eosIds.has(id)) return { slot, id: -1, text: '', end: 'stop' }
+    row.ids.push(id)
+    seen.add(id)
     row.generated++
-    return { slot, id, text: row.detokenizer.push(id), end: row.generated === row.room ? 'length' : null }
+    return { slot, id, text: row.detokenizer.push(id), end: row.generated === room ? 'length' : null }
+  }
+
+  /** Wherever it is: waiting, half computed, decoding, or gone already. */
+  #leave(row: Row): void {
+    const { cache, rows } = row.batch
+    const waiting = this.#waiting.indexOf(row)
+    const index = rows.indexOf(row)
+    if (waiting >= 0) {
+      this.#waiting.splice(waiting, 1)
+    } else if (row === this.#long) {
+      this.#long = null
+      cache.closeTail()
+    } else if (index >= 0) {
+      this.#keepPrefix(row)
+      cache.remove(index)
+      const last = rows.pop() as Row
+      if (last !== row) rows[index] = last
+    }
   }
 }

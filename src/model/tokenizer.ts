@@ -9,7 +9,7 @@
  */
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import { RejoinError } from '../core/errors.js'
-import { type Json, readJson } from './json-file.js'
+import { type Json, readJson, tokenText } from './json-file.js'
 
 // A character has at most 4 bytes and thus tokens; the ids before them are the context that a decoder looks at.
 const WINDOW_MIN = 6
@@ -19,6 +19,8 @@ const REPLACEMENT = '\uFFFD'
 export class Tokenizer {
   /** The texts that `encode` turns into special ids, such as `<|end|>`. */
   readonly specialTokens: readonly string[]
+  /** The id of tokenizer_config.json's `eos_token`, or none. */
+  readonly eosIds: ReadonlySet<number>
   readonly #tokenizer: HuggingFaceTokenizer
   readonly #silent = new Set<number>()
   readonly #longestToken: number
@@ -32,6 +34,8 @@ export class Tokenizer {
     const specials = [...this.#tokenizer.get_added_tokens_decoder().values()].filter((token) => token.special)
     for (const { id } of specials) this.#silent.add(id)
     this.specialTokens = specials.map((token) => token.content)
+    const eos = this.#tokenizer.token_to_id(tokenText(config.eos_token) ?? '')
+    this.eosIds = new Set(eos === undefined ? [] : [eos])
     let longest = 1
     for (const token of this.#tokenizer.get_vocab().keys()) longest = Math.max(longest, token?.length ?? 0)
     this.#longestToken = longest

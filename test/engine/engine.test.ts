@@ -4,6 +4,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { Engine, type EngineOptions } from '../../src/engine/engine.js'
 import type { End, Handle } from '../../src/engine/messages.js'
 import type { Generation } from '../../src/model/model.js'
+import { onnxSource } from '../model/answer.js'
 import { until } from '../until.js'
 
 /** What an engine with real threads reported, in order. */
@@ -233,7 +234,7 @@ test('an engine that was never opened closes', async (t) => {
 
 test('a model that cannot be loaded is refused with its name and the reason', async (t) => {
   const listener = { flush: async () => {}, lost: () => {}, free: () => {}, unloadable: () => {} }
-  const source = { type: 'onnx', name: 'broken', dir: '/nonexistent', slots: 1 } as const
+  const source = { ...onnxSource(), name: 'broken', dir: '/nonexistent' }
   const engine = new Engine({ source, workers: 2, maxInFlight: 10 }, listener)
   t.after(() => engine.close())
 

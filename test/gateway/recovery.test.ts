@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import type { TaskEvent } from '../../src/core/event.js'
 import type { TaskSpec } from '../../src/core/task.js'
 import type { TaskRecord } from '../../src/gateway/record.js'
-import { MODEL_DIR } from '../model/answer.js'
+import { MODEL_DIR, onnxSource } from '../model/answer.js'
 import { aSpec } from '../task.js'
 import { until } from '../until.js'
 import {
@@ -164,7 +164,7 @@ test('a gateway whose worker is being replaced says that it is not ready', async
 
 test('the embedded model goes on in another thread with the answer of an undisturbed run', async (t) => {
   const backend = new GatedBackend()
-  const source = { type: 'onnx', name: 'default', dir: MODEL_DIR, slots: 4 } as const
+  const source = onnxSource()
   const gateway = await openGateway(t, { backend, models: [{ source, workers: 1 }], maxInFlight: 16 })
   const ask = (text: string): Promise<TaskRecord> => submit(gateway, aSpec({ text, maxTokens: 120 }))
   const prompts = ['Tell me a story about a fox who lost a kite.', 'Tell me a story about a dog and a red ball.']
@@ -197,7 +197,7 @@ test('tasks whose model cannot be loaded any more end with `model_failed`, and d
   const dir = await mkdtemp(join(tmpdir(), 'rejoin-model-'))
   t.after(() => rm(dir, { recursive: true }))
   await cp(MODEL_DIR, dir, { recursive: true, filter: (path) => !/(q4|plain)\.onnx$/.test(path) })
-  const gateway = await openGateway(t, { models: [{ source: { type: 'onnx', name: 'm', dir, slots: 1 }, workers: 1 }] })
+  const gateway = await openGateway(t, { models: [{ source: onnxSource(dir), workers: 1 }] })
   await rm(join(dir, 'onnx', 'model.onnx'))
   const [thread] = gateway.dispatchers[0]?.engine.workers ?? []
 

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import type { Sampling } from '../../src/core/task.js'
 import { OnnxModel } from '../../src/model/onnx.js'
-import { answerAll, answerOne, generation, MODEL_DIR } from './answer.js'
+import { answerAll, answerOne, generation, MODEL_DIR, onnxSource } from './answer.js'
 
 type Reference = { prompt: string; ids: number[]; greedy: number[]; text: string }
 
@@ -13,8 +13,7 @@ const reference: Reference[] = JSON.parse(readFileSync(join(MODEL_DIR, 'referenc
 const REFERENCE_TOKENS = 96
 
 const temporary = mkdtempSync(join(tmpdir(), 'rejoin-'))
-const open = (slots: number, dir = MODEL_DIR): Promise<OnnxModel> =>
-  OnnxModel.load({ type: 'onnx', name: 'test', dir, slots })
+const open = (slots: number, dir = MODEL_DIR): Promise<OnnxModel> => OnnxModel.load(onnxSource(dir, { slots }))
 
 /** A copy of the default model with another graph or other files. */
 const variant = (name: string, graph: string, files: Record<string, object> = {}): string => {
@@ -181,10 +180,19 @@ test('an answer ends when the context is full, also when a lost attempt had fill
   assert.deepEqual(outputs, [{ slot, id: -1, text: '', end: 'length' }])
 })
 
-test('a directory that cannot be used says why in one line', async () => {
-  const noContext = variant('no-context', 'model.onnx', { 'config.json': { eos_token_id: 0 } })
-  const noGraph = variant('no-graph', 'no-such.onnx')
+test('a directory that cannot be used says why in one line', () => {
+  const config = JSON.parse(readFileSync(join(MODEL_DIR, 'config.json'), 'utf8')) as Record<string, unknown>
+  const wrong = (name: string, fields: object): (() => unknown) => {
+    const dir = variant(name, 'model.onnx', { 'config.json': { ...config, ...fields } })
+    return () => onnxSource(dir)
+  }
 
-  await assert.rejects(open(1, noContext), /config.json: max_position_embeddings is not an integer over 1/)
-  await assert.rejects(open(1, noGraph), /has no onnx\/model.onnx/)
+  assert.throws(
+    wrong('no-context', { max_position_embeddings: undefined }),
+    /config.json has no max_position_embeddings/,
+  )
+  assert.throws(wrong('no-heads', { num_attention_heads: undefined }), /config.json has no num_attention_heads/)
+  assert.throws(wrong('one-token', { max_position_embeddings: 1 }), /a context of 1 tokens has no room/)
+  assert.throws(wrong('half', { num_hidden_layers: 1.5 }), /num_hidden_layers is 1.5, not a whole number over 0/)
+  assert.throws(() => onnxSource(variant('no-graph', 'no-such.onnx')), /has no onnx\/model.onnx/)
 })

@@ -1,0 +1,226 @@
+/**
+ * What a decoder's .onnx file is, read from the file itself, and the small outputs that the batch needs added to it.
+ *
+ * A graph gives back `present.*`, all keys and values of all positions, and `logits` for every position that it was
+ * fed. To take those out of ONNX Runtime costs a copy that grows with the context, so two outputs are added:
+ *   rejoin_step    [batch, tensors x heads, count, head size]: keys and values of the newest positions only
+ *   rejoin_logits  [batch, vocabulary]: the logits after the last position only
+ * with an input `rejoin_at` [batch, 1, count, 1]: where in `present.*` the newest positions are. The addition is
+ * appended to the file's bytes, since Protocol Buffers merge a message that occurs twice (see protobuf.ts).
+ * Field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+ */
+import type { KvShape } from './kv-cache.js'
+import { bytesField, concat, fields, integers, varintField } from './protobuf.js'
+
+export const STEP_OUTPUT = 'rejoin_step'
+export const LOGITS_OUTPUT = 'rejoin_logits'
+export const AT_INPUT = 'rejoin_at'
+export const PAST = 'past_key_values.'
+export const PRESENT = 'present.'
+
+const INPUTS = ['input_ids', 'attention_mask', 'position_ids']
+
+const MODEL = { graph: 7 } as const
+const GRAPH = { node: 1, initializer: 5, input: 11, output: 12 } as const
+const NODE = { input: 1, output: 2, name: 3, opType: 4, attribute: 5 } as const
+const ATTRIBUTE = { name: 1, int: 3, type: 20 } as const
+const TENSOR = { dims: 1, dataType: 2, name: 8, rawData: 9, dataLocation: 14 } as const
+const VALUE = { name: 1, type: 2 } as const
+const TYPE = { tensor: 1 } as const
+const TENSOR_TYPE = { elementType: 1, shape: 2 } as const
+const SHAPE = { dim: 1 } as const
+const DIM = { value: 1, param: 2 } as const
+const ATTRIBUTE_INT = 2
+const FLOAT = 1
+const INT64 = 7
+const EXTERNAL = 1n
+
+/**
+ * Where attention finds the newest position of a row that is shorter than its bucket.
+ * `position`: GroupQueryAttention writes it behind the row's own length. `end`: it is appended behind the bucket.
+ */
+export type PresentLayout = 'position' | 'end'
+
+/** Only what is needed: `type` is ONNX's number for the element type, 1 = float32; a dim is a size or a name. */
+export type GraphValue = { name: string; type: number; shape: (number | string)[] }
+
+export type GraphFile = {
+  inputs: GraphValue[]
+  outputs: GraphValue[]
+  layout: PresentLayout
+  /** It scales activations by the largest of the whole tensor (int8): a row's logits depend on what runs beside it. */
+  dynamic: boolean
+  /** Weights lie in files of their own beside this one. */
+  external: boolean
+}
+
+/**
+ * @param file the bytes of an .onnx file
+ * @throws Error when they are no ONNX model
+ */
+export const readGraph = (file: Uint8Array): GraphFile => {
+  const graph: GraphFile = { inputs: [], outputs: [], layout: 'end', dynamic: false, external: false }
+  const initialized = new Set<string>()
+  for (const part of parts(file, MODEL.graph)) {
+    for (const { field, value } of fields(part)) {
+      if (!(value instanceof Uint8Array)) continue
+      if (field === GRAPH.input) graph.inputs.push(readValue(value))
+      if (field === GRAPH.output) graph.outputs.push(readValue(value))
+      if (field === GRAPH.node) readNode(value, graph)
+      if (field !== GRAPH.initializer) continue
+      graph.external ||= isExternal(value)
+      initialized.add(textOf(value, TENSOR.name))
+    }
+  }
+  if (graph.outputs.length === 0) throw new Error('not an ONNX model: it has no outputs')
+  // Old exports list their weights among the inputs.
+  graph.inputs = graph.inputs.filter(({ name }) => !initialized.has(name))
+  return graph
+}
+
+const readValue = (message: Uint8Array): GraphValue => {
+  const value: GraphValue = { name: textOf(message, VALUE.name), type: 0, shape: [] }
+  for (const type of parts(message, VALUE.type)) {
+    for (const tensor of parts(type, TYPE.tensor)) {
+      for (const part of fields(tensor)) {
+        if (part.field === TENSOR_TYPE.elementType) value.type = Number(integers(part)[0])
+        if (part.field === TENSOR_TYPE.shape && part.value instanceof Uint8Array) value.shape = readShape(part.value)
+      }
+    }
+  }
+  return value
+}
+
+/** A dim without size and name is `?`. */
+const readShape = (message: Uint8Array): (number | string)[] =>
+  [...parts(message, SHAPE.dim)].map((dim) => {
+    for (const part of fields(dim)) {
+      if (part.field === DIM.value) return Number(integers(part)[0])
+      if (part.field === DIM.param && part.value instanceof Uint8Array) return text(part.value)
+    }
+    return '?'
+  })
+
+const readNode = (node: Uint8Array, graph: GraphFile): void => {
+  const op = textOf(node, NODE.opType)
+  if (op === 'DynamicQuantizeLinear') graph.dynamic = true
+  if (op !== 'GroupQueryAttention') return
+  if ([...parts(node, NODE.input)].some((input) => text(input).startsWith(PAST))) graph.layout = 'position'
+}
+
+const isExternal = (tensor: Uint8Array): boolean => {
+  for (const part of fields(tensor)) if (part.field === TENSOR.dataLocation) return integers(part)[0] === EXTERNAL
+  return false
+}
+
+/** The payloads of one field. */
+function* parts(message: Uint8Array, field: number): Generator<Uint8Array, void, undefined> {
+  for (const part of fields(message)) if (part.field === field && part.value instanceof Uint8Array) yield part.value
+}
+
+/** A field's text, '' where it is absent. */
+const textOf = (message: Uint8Array, field: number): string => {
+  for (const part of parts(message, field)) return text(part)
+  return ''
+}
+
+const text = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8')
+
+/** What the names of keys and values are (`0.key`, `0.value` …), and what they are like.
+ * @throws Error when it is not a decoder with a cache, or one whose values are not float32 */
+export const checkGraph = ({ inputs, outputs }: GraphFile): { kvNames: string[]; shape: KvShape } => {
+  const names = { inputs: inputs.map(({ name }) => name), outputs: outputs.map(({ name }) => name) }
+  const past = inputs.filter(({ name }) => name.startsWith(PAST))
+  if (past.length === 0) throw new Error('the graph has no past_key_values inputs: it was exported without a cache')
+  const kvNames = past.map(({ name }) => name.slice(PAST.length))
+  const missing = ['input_ids', 'attention_mask'].find((name) => !names.inputs.includes(name))
+  if (missing) throw new Error(`the graph has no input ${missing}`)
+  const unknown = names.inputs.find((name) => !name.startsWith(PAST) && !INPUTS.includes(name))
+  if (unknown) throw new Error(`the graph has an input ${unknown}, which is not supported`)
+  const absent = ['logits', ...kvNames.map((name) => PRESENT + name)].find((name) => !names.outputs.includes(name))
+  if (absent) throw new Error(`the graph has no output ${absent}`)
+  for (const { name, type } of [...past, ...outputs]) {
+    if ((name === 'logits' || name.startsWith('p')) && type !== FLOAT) {
+      throw new Error(
+        `${name} is of element type ${type}, not float32 (1): take an fp32, int8 or q4 file of this model`,
+      )
+    }
+  }
+  const [, heads, , headSize] = past[0]?.shape ?? []
+  const other = past.find(({ shape }) => shape.length !== 4 || shape[1] !== heads || shape[3] !== headSize)
+  if (other || typeof heads !== 'number' || typeof headSize !== 'number') {
+    const { name, shape } = other ?? (past[0] as GraphValue)
+    const message = 'every past input must be [batch, heads, length, head size] with the same heads and head size'
+    throw new Error(`${name} has shape [${shape.join(', ')}]; ${message}, as fixed numbers`)
+  }
+  return { kvNames, shape: { tensors: past.length, heads, headSize } }
+}
+
+/**
+ * What to append to the file.
+ * @param kvNames `0.key`, `0.value` …: the order of `rejoin_step`
+ */
+export const addedOutputs = (kvNames: readonly string[], { heads, headSize }: KvShape): Uint8Array => {
+  const newest = kvNames.map((name) => `rejoin/${name}`)
+  return bytesField(
+    MODEL.graph,
+    concat(
+      constant('rejoin/shape', [1, heads, 1, headSize]),
+      constant('rejoin/last', [], -1),
+      value(GRAPH.input, AT_INPUT, INT64, ['rejoin_batch', 1, 'rejoin_count', 1]),
+      node('Expand', [AT_INPUT, 'rejoin/shape'], 'rejoin/index'),
+      ...kvNames.map((name) => node('GatherElements', [PRESENT + name, 'rejoin/index'], `rejoin/${name}`, 2)),
+      node('Concat', newest, STEP_OUTPUT, 1),
+      node('Gather', ['logits', 'rejoin/last'], LOGITS_OUTPUT, 1),
+      value(GRAPH.output, STEP_OUTPUT, FLOAT, ['rejoin_batch', kvNames.length * heads, 'rejoin_count', headSize]),
+      value(GRAPH.output, LOGITS_OUTPUT, FLOAT, ['rejoin_batch', 'rejoin_vocabulary']),
+    ),
+  )
+}
+
+const node = (op: string, inputs: string[], output: string, axis?: number): Uint8Array =>
+  bytesField(
+    GRAPH.node,
+    concat(
+      ...inputs.map((input) => bytesField(NODE.input, input)),
+      bytesField(NODE.output, output),
+      bytesField(NODE.name, `node/${output}`),
+      bytesField(NODE.opType, op),
+      ...(axis === undefined ? [] : [axisAttribute(axis)]),
+    ),
+  )
+
+const axisAttribute = (axis: number): Uint8Array =>
+  bytesField(
+    NODE.attribute,
+    concat(
+      bytesField(ATTRIBUTE.name, 'axis'),
+      varintField(ATTRIBUTE.int, axis),
+      varintField(ATTRIBUTE.type, ATTRIBUTE_INT),
+    ),
+  )
+
+/** int64: a list, or a scalar, which has no dims. */
+const constant = (name: string, list: number[], scalar?: number): Uint8Array => {
+  const numbers = scalar === undefined ? list : [scalar]
+  return bytesField(
+    GRAPH.initializer,
+    concat(
+      ...(scalar === undefined ? [varintField(TENSOR.dims, list.length)] : []),
+      varintField(TENSOR.dataType, INT64),
+      bytesField(TENSOR.name, name),
+      bytesField(TENSOR.rawData, new Uint8Array(BigInt64Array.from(numbers, BigInt).buffer)),
+    ),
+  )
+}
+
+const value = (field: number, name: string, type: number, dims: (string | number)[]): Uint8Array => {
+  const shape = dims.map((dim) =>
+    bytesField(SHAPE.dim, typeof dim === 'number' ? varintField(DIM.value, dim) : bytesField(DIM.param, dim)),
+  )
+  const tensor = concat(varintField(TENSOR_TYPE.elementType, type), bytesField(TENSOR_TYPE.shape, concat(...shape)))
+  return bytesField(
+    field,
+    concat(bytesField(VALUE.name, name), bytesField(VALUE.type, bytesField(TYPE.tensor, tensor))),
+  )
+}
