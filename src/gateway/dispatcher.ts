@@ -13,6 +13,7 @@ import type { Logger } from '../core/logger.js'
 import type { Task } from '../core/task.js'
 import { Engine, type EngineOptions } from '../engine/engine.js'
 import type { Handle, WorkerFlush } from '../engine/messages.js'
+import type { ModelSource } from '../model/model.js'
 import { Admission } from './admission.js'
 import { FlushLogprobs } from './logprobs.js'
 import { Paused } from './paused.js'
@@ -68,8 +69,12 @@ export class Dispatcher {
     })
   }
 
+  get source(): ModelSource {
+    return this.#options.source
+  }
+
   get model(): string {
-    return this.#options.source.name
+    return this.source.name
   }
 
   /** Resolves when the model is loaded; tasks are taken from then on. */
@@ -204,9 +209,10 @@ export class Dispatcher {
   }
 
   #start(run: Run): void {
-    const { prompt, sampling, maxTokens, topLogprobs, stop } = run.record.task.spec
+    const { task, promptIds } = run.record
+    const { prompt, sampling, maxTokens, topLogprobs, stop } = task.spec
     this.#pending.delete(run)
-    const generation = { prompt, promptIds: null, sampling, maxTokens, topLogprobs, recorded: run.ids }
+    const generation = { prompt, promptIds, sampling, maxTokens, topLogprobs, recorded: run.ids }
     run.handle = this.engine.start(generation, stop)
     run.slotSince = Date.now()
     this.#byHandle.set(run.handle, run)

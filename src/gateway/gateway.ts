@@ -9,7 +9,8 @@ import { RejoinError } from '../core/errors.js'
 import type { CanceledBy, Seq } from '../core/event.js'
 import { newTaskId, type TaskId } from '../core/id.js'
 import type { Logger } from '../core/logger.js'
-import type { Idempotency, Task, TaskSpec, TaskStatus } from '../core/task.js'
+import type { Idempotency, Prompt, Task, TaskSpec, TaskStatus } from '../core/task.js'
+import { isLong, PromptEncoder } from '../engine/prompt-encoder.js'
 import type { Reader } from '../log/reader.js'
 import type { ModelSource } from '../model/model.js'
 import type { TaskExtras } from '../wire/json.js'
@@ -46,6 +47,9 @@ export class Gateway {
   readonly #recorder: Recorder
   readonly #dispatchers = new Map<string, Dispatcher>()
   readonly #deadlines = new Map<TaskId, NodeJS.Timeout>()
+  readonly #encoder = new PromptEncoder()
+  /** Requests whose prompts are being encoded: each has a place in the queue. */
+  readonly #encoding = { size: 0, bytes: 0 }
   readonly #sweeper: NodeJS.Timeout
   readonly #defaultModel: string
   #ordinal = 0
@@ -100,25 +104,21 @@ export class Gateway {
   }
 
   /** Accepts a task, or finds the one that the same idempotency key made before.
-   * @throws RejoinError `draining`, `model_not_found`, `queue_full`, `too_many_keys`, `idempotency_conflict`, and
-   * `log_gone` when retention has dropped the task that the key made */
+   * @throws RejoinError `draining`, `model_not_found`, `prompt_too_long`, `invalid_prompt`, `queue_full`,
+   * `too_many_keys`, `idempotency_conflict`, and `log_gone` when retention has dropped the task that the key made */
   async submit(owner: string, spec: TaskSpec, { bytes, idempotency }: Received): Promise<Submitted> {
     // First of all: a retry of what was accepted costs nothing and is answered even when nothing new would be.
     const known = idempotency === null ? null : await this.#backend.known(owner, idempotency)
     if (known) return this.#known(owner, known)
-    if (this.#draining) throw new RejoinError('draining', 'the gateway is shutting down', { retryAfterS: 1 })
-    const model = spec.model ?? this.#defaultModel
-    const dispatcher = this.#dispatchers.get(model)
-    if (!dispatcher) {
-      const served = this.models.join(', ')
-      const message = `no model ${JSON.stringify(model)}; served: ${served}`
-      throw new RejoinError('model_not_found', message, { param: 'model' })
-    }
+    const dispatcher = this.#admit(spec, bytes)
+    const promptIds = await this.#encodeLong(dispatcher, spec.prompt, bytes)
+    // Meanwhile a drain may have begun, or a line have formed.
+    if (promptIds !== null) this.#admit(spec, bytes)
+    const { model } = dispatcher
     const ahead = this.#backend.ahead(model, spec.priority)
-    refuseLongWait(dispatcher, spec, ahead)
-    if (spec.onDisconnect === 'pause') this.#checkPaused(dispatcher, bytes)
     const task: Task = { id: newTaskId(), owner, model, spec, createdAt: Date.now(), bytes, idempotency }
     const record = new TaskRecord(task, ++this.#ordinal, this.#options.maxRingEvents)
+    record.promptIds = promptIds
     // Registered before it is enqueued: a free slot takes it before this call goes on.
     this.#registry.add(record)
     const queued = numbered(record, task.createdAt, { type: 'queued', position: ahead })
@@ -247,17 +247,49 @@ export class Gateway {
     this.#draining = true
     clearInterval(this.#sweeper)
     for (const timer of this.#deadlines.values()) clearTimeout(timer)
-    await Promise.all(this.dispatchers.map((dispatcher) => dispatcher.close()))
+    await Promise.all([...this.dispatchers, this.#encoder].map((part) => part.close()))
     await this.#backend.close()
   }
 
-  /** Paused tasks count as waiting ones for who may add to them, so that nobody parks without bound; others may come in. */
-  #checkPaused(dispatcher: Dispatcher, bytes: number): void {
-    let [tasks, held] = [1, bytes]
-    for (const { paused } of this.dispatchers) {
-      tasks += paused.size
-      held += paused.bytes
+  /** Whom a new task goes to, as far as can be told before it is queued.
+   * @throws RejoinError `draining`, `model_not_found`, `queue_full` */
+  #admit(spec: TaskSpec, bytes: number): Dispatcher {
+    if (this.#draining) throw new RejoinError('draining', 'the gateway is shutting down', { retryAfterS: 1 })
+    const model = spec.model ?? this.#defaultModel
+    const dispatcher = this.#dispatchers.get(model)
+    if (!dispatcher) {
+      const served = this.models.join(', ')
+      const message = `no model ${JSON.stringify(model)}; served: ${served}`
+      throw new RejoinError('model_not_found', message, { param: 'model' })
     }
+    refuseLongWait(dispatcher, spec, this.#backend.ahead(model, spec.priority))
+    // Who would add to the paused tasks counts them as waiting ones, so that nobody parks without bound; others come in.
+    if (spec.onDisconnect === 'pause')
+      this.#checkRoom(dispatcher, bytes, ...this.dispatchers.map(({ paused }) => paused))
+    return dispatcher
+  }
+
+  /** The ids of a prompt that might not fit or takes long to encode; null for any other, which its worker encodes.
+   * @throws RejoinError `prompt_too_long`, `invalid_prompt`, `queue_full`, `draining` */
+  async #encodeLong(dispatcher: Dispatcher, prompt: Prompt, bytes: number): Promise<Int32Array | null> {
+    const { source } = dispatcher
+    if (source.type !== 'onnx' || !isLong(prompt, source.contextTokens)) return null
+    const encoding = this.#encoding
+    this.#checkRoom(dispatcher, bytes, encoding)
+    encoding.size++
+    encoding.bytes += bytes
+    try {
+      return await this.#encoder.encode(source, prompt)
+    } finally {
+      encoding.size--
+      encoding.bytes -= bytes
+    }
+  }
+
+  /** @throws RejoinError `queue_full` when the queue has no room for one more beside what waits elsewhere */
+  #checkRoom(dispatcher: Dispatcher, bytes: number, ...elsewhere: { size: number; bytes: number }[]): void {
+    const tasks = elsewhere.reduce((sum, { size }) => sum + size, 1)
+    const held = elsewhere.reduce((sum, { bytes }) => sum + bytes, bytes)
     const refused = this.#backend.full(tasks, held)
     if (refused) throw full(refused, dispatcher)
   }
@@ -308,6 +340,7 @@ export class Gateway {
     const { id } = record.task
     clearTimeout(this.#deadlines.get(id))
     this.#deadlines.delete(id)
+    record.promptIds = null
     this.#registry.ended(record)
     if (this.#registry.unfinished === 0) this.#drained()
   }
