@@ -1,0 +1,64 @@
+/**
+ * The bytes that each token id stands for, where a tokenizer has such: byte-level BPE (GPT-2, llama 3, qwen, …).
+ *
+ * Such a vocabulary writes every byte as one printable character, so a token's bytes are known without the tokens
+ * around it, and an answer can be decoded by looking them up. Other tokenizers decode a token by what stands before
+ * it; for them this is null.
+ */
+import { isJson, type Json } from './json-file.js'
+
+const encoder = new TextEncoder()
+
+/** Indexed by id; undefined where the vocabulary has no such id. */
+export type TokenBytes = readonly (Uint8Array | undefined)[]
+
+/**
+ * @param definition the content of tokenizer.json
+ * @param vocabulary every token's text by its id, without added tokens
+ * @param added texts of added tokens by id: they stand for themselves
+ */
+export const tokenBytes = (
+  definition: Json,
+  vocabulary: ReadonlyMap<string, number>,
+  added: ReadonlyMap<number, string>,
+): TokenBytes | null => {
+  if (!isByteLevel(definition.decoder)) return null
+  const bytes: (Uint8Array | undefined)[] = []
+  for (const [token, id] of vocabulary) {
+    const own = bytesOf(token)
+    if (own) bytes[id] = own
+  }
+  for (const [id, content] of added) bytes[id] = encoder.encode(content)
+  return bytes
+}
+
+const isByteLevel = (decoder: unknown): boolean => {
+  if (!isJson(decoder)) return false
+  if (decoder.type !== 'Sequence') return decoder.type === 'ByteLevel'
+  return Array.isArray(decoder.decoders) && decoder.decoders.length === 1 && isByteLevel(decoder.decoders[0])
+}
+
+/** Null for a text with a character that stands for no byte. */
+const bytesOf = (token: string): Uint8Array | null => {
+  const bytes = new Uint8Array(token.length)
+  for (let i = 0; i < token.length; i++) {
+    const byte = BYTE_OF.get(token.charCodeAt(i))
+    if (byte === undefined) return null
+    bytes[i] = byte
+  }
+  return bytes
+}
+
+/**
+ * From the character's code to the byte. Printable bytes of Latin-1 stand for themselves, the others, in order, for the
+ * characters from U+0100 on. Source: `bytes_to_unicode` of the GPT-2 encoder.
+ */
+const BYTE_OF: ReadonlyMap<number, number> = (() => {
+  const codes = new Map<number, number>()
+  let shifted = 0x100
+  for (let byte = 0; byte < 256; byte++) {
+    const printable = (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad)
+    codes.set(printable ? byte : shifted++, byte)
+  }
+  return codes
+})()
