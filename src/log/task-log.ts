@@ -82,7 +82,7 @@ export class TaskLog {
     if (this.#ended) throw new Error(`${this.task}: event ${event.seq} after the terminal event`)
     if (this.#firstAt === 0) this.#firstAt = event.at
     if (event.type === 'token') {
-      if (event.logprobs !== undefined || this.#logprobs !== null) this.#keepLogprobs(event)
+      if (event.logprobs?.length || this.#logprobs !== null) this.#keepLogprobs(event)
       this.#text.append(event.text)
       this.#tokens += event.tokens
     }

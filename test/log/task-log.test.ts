@@ -390,6 +390,12 @@ test('an event of a task without logprobs has no such field', () => {
   assert.equal('logprobs' in (entry as TaskEvent), false)
 })
 
+test('an event of no tokens has no logprobs, and does not say that its task has some', () => {
+  const log = logOf(likely('', 0, 0), token('a'))
+
+  assert.deepEqual(drain(readerAt(log, 0), 0), [event(1, token('', 0)), event(2, token('a'))])
+})
+
 test('logprobs bound what is merged, since they are longer than the text', () => {
   const log = logOf(...Array.from({ length: 10 }, (_, i) => likely('x', i, 1)))
 
