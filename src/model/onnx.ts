@@ -12,6 +12,7 @@
 import { join } from 'node:path'
 import { RejoinError } from '../core/errors.js'
 import type { TokenLikelihood, TokenLogprob } from '../core/event.js'
+import type { Prompt } from '../core/task.js'
 import { ChatTemplate } from './chat-template.js'
 import { Decoder } from './decoder.js'
 import { History } from './history.js'
@@ -107,13 +108,18 @@ export class OnnxModel implements Model {
     return this.#parts.decoder.feeding === 'padded'
   }
 
+  /** A prompt as this model reads it. @throws RejoinError `invalid_prompt`, `prompt_too_long` */
+  encode(prompt: Prompt): number[] {
+    const { tokenizer, template } = this.#parts
+    return encodePrompt(prompt, { tokenizer, template, contextTokens: this.#contextTokens })
+  }
+
   async admit({ prompt, promptIds, sampling, maxTokens, recorded, topLogprobs }: Generation): Promise<Admission> {
-    const { tokenizer, template, sampling: defaults } = this.#parts
-    const contextTokens = this.#contextTokens
+    const { tokenizer, sampling: defaults } = this.#parts
     const slot = this.#free.at(-1)
     if (slot === undefined) throw new Error(`all ${this.slots} slots are taken`)
-    const encoded = promptIds ?? encodePrompt(prompt, { tokenizer, template, contextTokens })
-    const room = contextTokens - encoded.length
+    const encoded = promptIds ?? this.encode(prompt)
+    const room = this.#contextTokens - encoded.length
     const ids = [...encoded, ...recorded]
     const row: Row = {
       slot,
