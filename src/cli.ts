@@ -34,12 +34,25 @@ async function serve(config: Parameters<typeof start>[0] & { 'log-level': string
   process.stdout.write('Ready.\n')
 }
 
-function greet({ url, gateway }: Running): void {
+function greet({ url, gateway, models }: Running): void {
   const prompt = gateway.models[0] === 'scripted' ? '{\\"tokens\\":50,\\"rate\\":10}' : SAMPLE_PROMPT
   process.stdout.write(`Rejoin listens on ${url}
 Models: ${gateway.models.join(', ')}
-Try:    curl -N ${url}/v1/tasks -H 'Accept: text/event-stream' -d '{"prompt":"${prompt}"}'
+${models.map(memory).join('')}Try:    curl -N ${url}/v1/tasks -H 'Accept: text/event-stream' -d '{"prompt":"${prompt}"}'
 `)
+}
+
+/** One line for a model that has memory to speak of. */
+function memory({ source, workers }: Running['models'][number]): string {
+  if (source.type !== 'onnx') return ''
+  const { name, file, slots, contextTokens, cacheBytes, prefixCacheBytes } = source
+  const rows = `${workers} x ${slots} slots of ${contextTokens} tokens`
+  return `        ${name}, ${file}: ${rows}, KV cache ${workers} x ${mib(cacheBytes)} MiB, prefix cache up to ${workers} x ${mib(prefixCacheBytes)} MiB\n`
+}
+
+function mib(bytes: number): string {
+  const mib = bytes / 1_048_576
+  return mib.toFixed(mib < 10 ? 1 : 0)
 }
 
 /** The first SIGTERM or SIGINT drains; a second one ends the process at once. */

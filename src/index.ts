@@ -24,6 +24,8 @@ export type Running = {
   /** `http://HOST:PORT`, with the port that was taken. */
   url: string
   gateway: Gateway
+  /** How each model is run, and in how much memory. */
+  models: readonly { source: ModelSource; workers: number }[]
   /** Resolves when every model is loaded; rejects when one cannot be. */
   ready: Promise<void>
   /** Refuses new tasks, gives running ones `drain-ms`, then closes everything. */
@@ -85,6 +87,7 @@ export async function start(given: Partial<Config> = {}, logger: Logger = SILENT
   return {
     url: `http://${host}:${port}`,
     gateway,
+    models,
     ready: gateway.open(),
     async close() {
       await gateway.drain(config['drain-ms'])

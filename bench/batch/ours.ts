@@ -21,6 +21,7 @@ const engine = new Engine(
     },
     lost: () => report('failed'),
     free: () => {},
+    noted: () => {},
     unloadable: (reason) => report('failed', reason),
   },
 )

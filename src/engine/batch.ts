@@ -60,7 +60,7 @@ export class BatchLoop {
       this.#inbox.push(message)
       this.#wake()
     })
-    this.#post({ type: 'ready', slots: this.#model.slots })
+    this.#post({ type: 'ready', slots: this.#model.slots, note: this.#model.note ?? null })
     while (true) {
       this.#receive()
       if (this.#closed) return

@@ -24,6 +24,8 @@ export type EngineListener = {
   lost(handles: Handle[], reason: string): void
   /** Slots may have become free. */
   free(): void
+  /** A thread has the model, and this is to be known of how it runs. */
+  noted(note: string): void
   /** A thread could not load the model; `Engine.failure` says whether there still is hope. */
   unloadable(reason: string): void
 }
@@ -154,6 +156,7 @@ export class Engine {
         this.#failedLoads = 0
         this.#failure = null
         this.#respawnMs = RESPAWN_MS.first
+        if (message.note !== null) this.#listener.noted(message.note)
         this.#ready.resolve()
         this.#listener.free()
         return

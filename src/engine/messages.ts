@@ -48,4 +48,4 @@ export type WorkerFlush = {
   ends: End[]
 }
 
-export type FromWorker = { type: 'ready'; slots: number } | WorkerFlush
+export type FromWorker = { type: 'ready'; slots: number; note: string | null } | WorkerFlush

@@ -61,6 +61,7 @@ export class Dispatcher {
       flush: (flush) => this.#record(flush),
       lost: (handles, reason) => this.#lost(handles, reason),
       free: () => this.#lookAgain(),
+      noted: (note) => logger.warn({ model: options.source.name, note }, 'how a worker runs the model'),
       unloadable: (reason) => {
         logger.error({ model: options.source.name, reason }, 'a worker could not load the model')
         if (this.engine.failure !== null) this.#settle(this.#paused.all())

@@ -47,6 +47,8 @@ export type SlotOutput = {
 }
 
 export interface Model {
+  /** What an operator should know of how this model runs, in one line. */
+  readonly note?: string | undefined
   /** Rows that can be active at once. */
   readonly slots: number
   /**
@@ -73,6 +75,8 @@ export type OnnxSource = {
   slots: number
   /** Prompt and answer of one slot, in tokens. */
   contextTokens: number
+  /** Keys and values of all slots, allocated at start. */
+  cacheBytes: number
   prefixCacheBytes: number
   /** Tokens of prompts between two tokens of a running stream: of short prompts together, and of a long one. */
   prefillChunk: number

@@ -103,9 +103,11 @@ export class OnnxModel implements Model {
     return new OnnxModel(source, { decoder, tokenizer, template, eosIds, sampling: config.sampling })
   }
 
-  /** Rows of unequal length share a call; else each is run alone, which costs what batching saves. */
-  get batched(): boolean {
-    return this.#parts.decoder.feeding === 'padded'
+  get note(): string | undefined {
+    const { feeding, wholePrompts } = this.#parts.decoder
+    if (feeding === 'padded') return undefined
+    const prompts = wholePrompts ? ', each prompt in one piece and without a prefix cache' : ''
+    return `this graph gives a row other logits when others share its call: rows are run one by one${prompts}`
   }
 
   /** A prompt as this model reads it. @throws RejoinError `invalid_prompt`, `prompt_too_long` */

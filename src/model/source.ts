@@ -47,7 +47,7 @@ export const planSource = (name: string, dir: string, options: OnnxOptions): Onn
   const { prefillChunk, threads, slots, maxKvBytes: maxBytes, prefixCacheBytes } = options
   const file = checkModelDir(dir, options.file)
   const { shape, contextTokens } = readModelConfig(dir)
-  const { cacheBytes: _, ...plan } = planKv({ shape, contextTokens, slots, maxBytes, prefixCacheBytes })
+  const plan = planKv({ shape, contextTokens, slots, maxBytes, prefixCacheBytes })
   return { type: 'onnx', name, dir, file, prefillChunk, threads, ...plan }
 }
 

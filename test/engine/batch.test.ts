@@ -15,6 +15,7 @@ class Talk {
   readonly admitted: Admitted[] = []
   readonly said: Said[] = []
   readonly ends: End[] = []
+  readonly logprobs: [Handle, string[]][] = []
   slots = 0
   flushes = 0
   over: 'stopped' | Error | null = null
@@ -90,6 +91,7 @@ class Talk {
       }
       assert.equal(events, count, 'the flush counts its events')
       this.ends.push(...ends)
+      this.logprobs.push(...message.logprobs)
     }
   }
 }
@@ -97,11 +99,11 @@ class Talk {
 const start = (
   handle: Handle,
   words: Word[],
-  more: { maxTokens?: number; recorded?: number[]; stop?: string[] } = {},
+  more: { maxTokens?: number; recorded?: number[]; stop?: string[]; topLogprobs?: number } = {},
 ): ToWorker => {
-  const { maxTokens = null, recorded = [], stop = [] } = more
+  const { maxTokens = null, recorded = [], stop = [], topLogprobs = null } = more
   const prompt = { type: 'text', text: JSON.stringify(words) } as const
-  const generation = { prompt, promptIds: null, sampling: { seed: 1 }, maxTokens, recorded, topLogprobs: null }
+  const generation = { prompt, promptIds: null, sampling: { seed: 1 }, maxTokens, recorded, topLogprobs }
   return { type: 'start', handle, generation, stop }
 }
 
@@ -159,6 +161,127 @@ test('a cancel acts before the next step and frees the slot for whoever comes', 
   assert.deepEqual(canceled, { handle: 1, type: 'canceled' })
   assert.deepEqual(talk.model.calls, ['admit', 'step', 'step', 'release', 'admit', 'step', 'release'])
   assert.deepEqual(talk.ids(1), [0, 1])
+})
+
+test('a pause frees the slot before the next step, and the answer goes on later with what it had said', async (t) => {
+  const talk = new Talk(t, { slots: 1 })
+  const words: Word[] = [
+    [0, 'a'],
+    [1, 'b'],
+    [2, 'c', 'stop'],
+  ]
+  talk.post(start(1, words))
+  talk.model.allow(1)
+  await talk.until('the first token', () => talk.said.length > 0)
+
+  talk.post({ type: 'pause', handle: 1 }, start(2, [[9, 'x', 'stop']]))
+  await turn()
+  talk.model.allow(2)
+  const paused = await talk.end(1)
+  await talk.end(2)
+  talk.model.allow(1)
+  talk.post(start(3, words, { recorded: talk.ids(1) }))
+  await talk.end(3)
+
+  assert.deepEqual(paused, { handle: 1, type: 'paused' })
+  assert.deepEqual(talk.model.calls.slice(0, 5), ['admit', 'step', 'step', 'release', 'admit'])
+  assert.equal(talk.text(1) + talk.text(3), 'abc')
+})
+
+test('what is held back for a stop string is not said at a pause, and is made again', async (t) => {
+  const talk = new Talk(t)
+  const words: Word[] = [
+    [0, 'a'],
+    [1, 'b'],
+    [2, '<'],
+    [3, 'c', 'stop'],
+  ]
+  talk.post(start(1, words, { stop: ['<end>'] }))
+  talk.model.allow(2)
+  await talk.until('two steps', () => talk.model.calls.filter((call) => call === 'step').length === 2)
+
+  talk.post({ type: 'pause', handle: 1 })
+  talk.model.allow(1)
+  const paused = await talk.end(1)
+  const said = talk.text(1)
+  talk.model.allow(2)
+  talk.post(start(2, words, { stop: ['<end>'], recorded: talk.ids(1) }))
+  await talk.end(2)
+
+  assert.deepEqual([paused.type, said], ['paused', 'ab'])
+  assert.equal(talk.text(1) + talk.text(2), 'ab<c')
+})
+
+test('a pause that crosses the end on its way means nothing, and one before admission costs no prefill', async (t) => {
+  const talk = new Talk(t)
+  talk.model.allow(10)
+  talk.post(start(1, [[0, 'x', 'stop']]))
+  await talk.end(1)
+
+  talk.post({ type: 'pause', handle: 1 }, start(2, endless()), { type: 'pause', handle: 2 })
+
+  assert.equal((await talk.end(2)).type, 'paused')
+  assert.deepEqual(
+    talk.ends.map(({ handle }) => handle),
+    [1, 2],
+  )
+  assert.deepEqual(talk.model.calls, ['admit', 'step', 'release'])
+})
+
+test('a row that cannot go on fails alone', async (t) => {
+  const talk = new Talk(t)
+  const error = { code: 'model_failed', message: 'the model gave logits that are not finite' }
+  talk.model.allow(10)
+
+  talk.post(
+    start(1, [
+      [0, 'a'],
+      [-1, '', 'failed', { error }],
+    ]),
+    start(2, [
+      [0, 'x'],
+      [1, 'y'],
+      [2, 'z', 'stop'],
+    ]),
+  )
+
+  assert.deepEqual(await talk.end(1), { handle: 1, type: 'failed', ...error })
+  assert.equal((await talk.end(2)).type, 'completed')
+  assert.deepEqual([talk.text(1), talk.text(2)], ['a', 'xyz'])
+})
+
+test('logprobs go out with their tokens, in order, also of tokens that were held back', async (t) => {
+  const talk = new Talk(t)
+  const likely = (token: string) => ({ token, bytes: [], logprob: -1, top_logprobs: [] })
+  const words: Word[] = ['a', '<', 'b', 'c'].map((token, id) => [
+    id,
+    token,
+    id === 3 ? 'stop' : null,
+    { logprobs: likely(token) },
+  ])
+  talk.model.allow(10)
+
+  talk.post(start(1, words, { stop: ['<end>'], topLogprobs: 0 }), start(2, words))
+  await talk.end(1)
+  await talk.end(2)
+
+  assert.deepEqual([...new Set(talk.logprobs.map(([handle]) => handle))], [1])
+  const parsed = talk.logprobs.flatMap(([, json]) => json.map((text) => JSON.parse(text)))
+  assert.deepEqual(parsed, ['a', '<', 'b', 'c'].map(likely))
+})
+
+test('the end tells how much of the prompt was cached', async (t) => {
+  const talk = new Talk(t)
+  talk.model.allow(10)
+
+  talk.post(
+    start(1, [
+      [0, 'a', null, { cachedTokens: 48 }],
+      [1, 'b', 'stop'],
+    ]),
+  )
+
+  assert.deepEqual(await talk.end(1), { handle: 1, type: 'completed', finishReason: 'stop', cachedTokens: 48 })
 })
 
 test('a cancel leaves the other rows alone', async (t) => {

@@ -31,6 +31,7 @@ function watch(t: TestContext, { workers = 1, slots = 4, maxInFlight = 1000 } = 
     },
     lost: (handles, reason) => reports.push({ type: 'lost', handles, reason }),
     free: () => {},
+    noted: () => {},
     unloadable: () => {},
   })
   t.after(() => engine.close())
@@ -233,7 +234,7 @@ test('an engine that was never opened closes', async (t) => {
 })
 
 test('a model that cannot be loaded is refused with its name and the reason', async (t) => {
-  const listener = { flush: async () => {}, lost: () => {}, free: () => {}, unloadable: () => {} }
+  const listener = { flush: async () => {}, lost: () => {}, free: () => {}, noted: () => {}, unloadable: () => {} }
   const source = { ...onnxSource(), name: 'broken', dir: '/nonexistent' }
   const engine = new Engine({ source, workers: 2, maxInFlight: 10 }, listener)
   t.after(() => engine.close())

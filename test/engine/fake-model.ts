@@ -1,12 +1,13 @@
 /**
  * A model that says what its prompt lists, one token per row and step, when the test allows the step.
  *
- * The prompt is a JSON list of `[id, text]` or `[id, text, end]`; after the last one a row says nothing more.
+ * The prompt is a JSON list of `[id, text]`, `[id, text, end]` or `[id, text, end, more of its output]`; after the last
+ * one a row says nothing more.
  */
 import { RejoinError } from '../../src/core/errors.js'
 import type { Admission, Generation, Model, SlotOutput } from '../../src/model/model.js'
 
-export type Word = [id: number, text: string, end?: 'stop' | 'length']
+export type Word = [id: number, text: string, end?: SlotOutput['end'], more?: Partial<SlotOutput>]
 
 type Row = { words: Word[]; next: number }
 
@@ -55,9 +56,9 @@ export class FakeModel implements Model {
     const outputs: SlotOutput[] = []
     for (const [slot, row] of this.#rows) {
       for (const word of row.words.slice(row.next, row.next + this.burst)) {
-        const [id, text, end = null] = word
+        const [id, text, end = null, more = {}] = word
         if (text === 'throw') throw new Error('the step failed')
-        outputs.push({ slot, id, text, end })
+        outputs.push({ slot, id, text, end, ...more })
         row.next++
       }
     }
