@@ -6,12 +6,12 @@
  * token costs ten times as much.
  */
 import type { FinishReason } from '../core/event.js'
-import type { Generation, ModelSource } from '../model/model.js'
+import type { Generation, TextSource } from '../model/model.js'
 
 export type Handle = number
 
 /** What a worker thread is started with. */
-export type WorkerStart = { source: ModelSource; port: import('node:worker_threads').MessagePort; maxInFlight: number }
+export type WorkerStart = { source: TextSource; port: import('node:worker_threads').MessagePort; maxInFlight: number }
 
 export type ToWorker =
   | { type: 'start'; handle: Handle; generation: Generation; stop: string[] }

@@ -6,9 +6,11 @@
  */
 import { existsSync, readdirSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
+import { readEncoderConfig } from './encoder-config.js'
 import { planKv } from './kv-plan.js'
-import type { OnnxSource } from './model.js'
+import type { EncoderSource, OnnxSource } from './model.js'
 import { readModelConfig } from './model-config.js'
+import { readKind } from './model-kind.js'
 
 const REQUIRED_FILES = ['config.json', 'tokenizer.json', 'tokenizer_config.json']
 /** Where exports have their graph, where none is named. */
@@ -43,9 +45,10 @@ export type OnnxOptions = Pick<OnnxSource, 'slots' | 'prefillChunk' | 'threads' 
 }
 
 /** @throws Error that names the first file that is missing or wrong */
-export const planSource = (name: string, dir: string, options: OnnxOptions): OnnxSource => {
+export const planSource = (name: string, dir: string, options: OnnxOptions): OnnxSource | EncoderSource => {
   const { prefillChunk, threads, slots, maxKvBytes: maxBytes, prefixCacheBytes } = options
   const file = checkModelDir(dir, options.file)
+  if (readKind(dir) === 'encoder') return { type: 'encoder', name, dir, file, threads, ...readEncoderConfig(dir) }
   const { shape, contextTokens } = readModelConfig(dir)
   const { cacheBytes: _, ...plan } = planKv({ shape, contextTokens, slots, maxBytes, prefixCacheBytes })
   return { type: 'onnx', name, dir, file, prefillChunk, threads, ...plan }

@@ -2,14 +2,26 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import type { Admission, Generation, Model, OnnxSource, SlotOutput } from '../../src/model/model.js'
+import type { Admission, EncoderSource, Generation, Model, OnnxSource, SlotOutput } from '../../src/model/model.js'
 import { type OnnxOptions, planSource } from '../../src/model/source.js'
 
 /** The tests run from dist/test/model. */
 export const MODEL_DIR = fileURLToPath(new URL('../../../models/default', import.meta.url))
 
 /** A model of the tests: its directory, and the options that matter to the test. */
-export const onnxSource = (dir: string = MODEL_DIR, options: Partial<OnnxOptions> = {}): OnnxSource =>
+export const onnxSource = (dir: string = MODEL_DIR, options: Partial<OnnxOptions> = {}): OnnxSource => {
+  const source = sourceOf(dir, options)
+  if (source.type === 'onnx') return source
+  throw new Error(`${dir} is a model of type ${source.type}`)
+}
+
+export const encoderSource = (dir: string, options: Partial<OnnxOptions> = {}): EncoderSource => {
+  const source = sourceOf(dir, options)
+  if (source.type === 'encoder') return source
+  throw new Error(`${dir} is a model of type ${source.type}`)
+}
+
+const sourceOf = (dir: string, options: Partial<OnnxOptions>): OnnxSource | EncoderSource =>
   planSource('test', dir, {
     slots: 4,
     file: null,
