@@ -6,6 +6,7 @@
  * token costs ten times as much.
  */
 import type { FinishReason } from '../core/event.js'
+import type { Embedding } from '../model/encoder.js'
 import type { Generation, TextSource } from '../model/model.js'
 
 export type Handle = number
@@ -49,3 +50,6 @@ export type WorkerFlush = {
 }
 
 export type FromWorker = { type: 'ready'; slots: number } | WorkerFlush
+
+/** What an encoder's thread answers to a piece of work; `unloadable`: it has no model to do it with. */
+export type EncoderReply = { type: 'embeddings'; embeddings: Embedding[] } | { type: 'unloadable'; reason: string }
