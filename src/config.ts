@@ -109,7 +109,13 @@ export const OPTIONS = {
     'Events per task whose borders are kept (12 bytes each, as they come); older text stays, merged.',
   ),
   'max-in-flight': integer('N', 1024, 1, MIB, 'Token events on their way from a worker before it waits.'),
-  'retention-ms': integer('MS', DAY_MS, 1, 365 * DAY_MS, 'How long an ended task is kept.'),
+  'retention-ms': integer(
+    'MS',
+    DAY_MS,
+    1,
+    365 * DAY_MS,
+    'How long an ended task is kept, and a paused one that nobody reads.',
+  ),
   'retention-bytes': integer('BYTES', 256 * MIB, 0, 1024 * BILLION, 'Memory for ended tasks; the oldest go first.'),
   'drain-ms': integer('MS', 10_000, 0, DAY_MS, 'Time that running tasks get to end after SIGTERM.'),
   'keep-alive-ms': integer(

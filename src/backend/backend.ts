@@ -16,7 +16,9 @@ export type Known =
   /** With another body. */
   | { type: 'conflict' }
 
-export type Enqueued = { type: 'queued' } | Known | { type: 'full'; bound: FullBound; max: number }
+export type Enqueued = { type: 'queued' } | Known | Full
+
+export type Full = { type: 'full'; bound: FullBound; max: number }
 
 /** Tasks that wait, bytes of their requests, or idempotency keys. */
 export type FullBound = 'queue' | 'bytes' | 'keys'
@@ -36,7 +38,10 @@ export interface Backend {
   known(owner: string, idempotency: Idempotency): Promise<Known | null>
   /** Returns once the task and its first event would survive a crash (as far as the durability here goes). */
   enqueue(task: Task, first: TaskEvent): Promise<Enqueued>
-  /** Waits for a task of this model, gives up to `max`; they are ours until their logs end. Empty when aborted. */
+  /**
+   * Waits for a task of this model, gives up to `max`; they are ours until their logs end. Empty when aborted. By
+   * priority, then in order of arrival; every 16th one is the one that has waited longest, so that none waits for ever.
+   */
   take(model: string, max: number, signal: AbortSignal): Promise<Task[]>
   /** One record for many tasks; a terminal event ends our hold. Returns the ids that were refused as stale. */
   append(flushes: Flush[]): Promise<TaskId[]>
@@ -49,8 +54,10 @@ export interface Backend {
 export interface QueueView {
   /** Tasks that wait, of all models. */
   readonly depth: number
-  /** Tasks ahead; null when it does not wait. */
+  /** Why so many tasks more, whose requests have so many bytes, would be refused; null when they would not. */
+  full(tasks: number, bytes: number): Full | null
+  /** Tasks ahead by priority and arrival, an estimate: more urgent ones may come, and age counts, too. Null when it does not wait. */
   position(id: TaskId): number | null
-  /** Tasks that would be ahead of a new one. */
+  /** As `position`, for a new one. */
   ahead(model: string, priority: number): number
 }

@@ -25,7 +25,8 @@ type Row = {
   slot: number
   generated: number
   cachedTokens: number
-  wantsLogprobs: boolean
+  /** Of tokens that are not in a cell yet, as JSON; null when nobody asked for them. */
+  logprobs: string[] | null
   maxTokens: number
   stop: StopScanner | null
   /** Tokens whose text is still in pieces of a character. */
@@ -134,7 +135,7 @@ export class BatchLoop {
         slot,
         generated: generation.recorded.length,
         cachedTokens: 0,
-        wantsLogprobs: generation.topLogprobs !== null,
+        logprobs: generation.topLogprobs === null ? null : [],
         maxTokens,
         stop: stop.length > 0 ? new StopScanner(stop) : null,
         pending: [],
@@ -158,7 +159,9 @@ export class BatchLoop {
   }
 
   #say(row: Row, output: SlotOutput): void {
+    row.cachedTokens = output.cachedTokens ?? row.cachedTokens
     if (output.id >= 0) {
+      row.logprobs?.push(JSON.stringify(output.logprobs ?? null))
       row.pending.push(output.id)
       row.generated++
       if (output.text !== '' && this.#emit(row, { text: output.text, ids: row.pending.splice(0) })) {
@@ -166,7 +169,9 @@ export class BatchLoop {
         return
       }
     }
-    if (output.end !== null) this.#complete(row, output.end)
+    const { code, message } = output.error ?? { code: 'model_failed', message: 'the model could not go on' }
+    if (output.end === 'failed') this.#end(row, { handle: row.handle, type: 'failed', code, message })
+    else if (output.end !== null) this.#complete(row, output.end)
     else if (row.generated >= row.maxTokens) this.#complete(row, 'length')
   }
 
@@ -185,6 +190,7 @@ export class BatchLoop {
     if (this.#flush.events === 0) this.#gatheringSince = performance.now()
     this.#flush.cells.push(row.handle, text, ids.length, ...ids)
     this.#flush.events++
+    if (row.logprobs) this.#flush.logprobs.push([row.handle, row.logprobs.splice(0, ids.length)])
     if (row.silent) this.#urgent = true
     row.silent = false
   }

@@ -117,6 +117,12 @@ export class Engine {
     if (thread) post(thread, { type: 'cancel', handle })
   }
 
+  /** As `cancel`; a slot that ended meanwhile says so instead of `paused`. */
+  pause(handle: Handle): void {
+    const thread = this.#threadOf.get(handle)
+    if (thread) post(thread, { type: 'pause', handle })
+  }
+
   /** Ends the threads between two steps, or by force after a while; what still runs is not reported any more. */
   async close(): Promise<void> {
     this.#closing = true

@@ -40,7 +40,7 @@ export type WorkerFlush = {
   cells: (number | string)[]
   /**
    * For tasks that asked for logprobs: their handle and, for each of their tokens in `cells`, in that order, a
-   * `TokenLogprob` as JSON: the main thread passes it on unread.
+   * `TokenLogprob` as JSON, or `null` from a model that has none; in any number of lists per task.
    */
   logprobs: [handle: Handle, json: string[]][]
   /** Token events in `cells`, for the worker's bound on what is in flight. */

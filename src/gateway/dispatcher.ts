@@ -2,8 +2,9 @@
  * Between the queue and the engine of one model: takes tasks when slots are free, records what they say.
  *
  * A task is in exactly one place: the backend's queue, `#pending` (ours, without a slot: just taken, or waiting for
- * its next attempt), or `#byHandle` (it runs). A lost attempt's handle is forgotten at once, so nothing that it still
- * says can be taken for the next attempt's words.
+ * its next attempt), `#byHandle` (it has a slot), or `#paused` (it waits for a reader, and neither for a slot nor in
+ * anybody's way). A lost or paused attempt's handle is forgotten at once, so nothing that it still says can be taken
+ * for the next one's words.
  */
 import type { Backend } from '../backend/backend.js'
 import type { EventBody } from '../core/event.js'
@@ -11,28 +12,19 @@ import type { TaskId } from '../core/id.js'
 import type { Logger } from '../core/logger.js'
 import type { Task } from '../core/task.js'
 import { Engine, type EngineOptions } from '../engine/engine.js'
-import type { End, Handle, WorkerFlush } from '../engine/messages.js'
+import type { Handle, WorkerFlush } from '../engine/messages.js'
+import type { ModelSource } from '../model/model.js'
 import { Admission } from './admission.js'
+import { FlushLogprobs } from './logprobs.js'
+import { Paused } from './paused.js'
 import type { TaskRecord } from './record.js'
 import type { Recorder, Saying } from './recorder.js'
+import { canceling, ending, mayRun, modelFailed, newRun, progress, type Run, says } from './run.js'
 
 export type DispatcherOptions = EngineOptions & { maxAttempts: number }
 
 /** Tasks that are taken together to be told that their model is gone. */
 const MAX_FAILED_AT_ONCE = 256
-
-type Run = {
-  record: TaskRecord
-  attempt: number
-  /** Null while it has no slot. */
-  handle: Handle | null
-  /** What the answer has so far: the next attempt goes on from here. */
-  ids: number[]
-  promptTokens: number
-  maxTokens: number
-  percent: number
-  firstTokenAt: number | null
-}
 
 export class Dispatcher {
   readonly admission = new Admission()
@@ -42,10 +34,14 @@ export class Dispatcher {
   readonly #recorder: Recorder
   readonly #recordOf: (task: Task) => TaskRecord
   readonly #logger: Logger
-  readonly #pending: Run[] = []
+  /** In order of their turns. */
+  readonly #pending = new Set<Run>()
+  readonly #paused = new Paused()
   readonly #byHandle = new Map<Handle, Run>()
   readonly #byTask = new Map<TaskId, Run>()
   readonly #stopTaking = new AbortController()
+  /** Tasks whose readers came or left in this turn of the event loop. */
+  readonly #readersChanged = new Set<TaskId>()
   /** Ends the loop's wait for a slot. */
   #wake: () => void = () => {}
 
@@ -67,13 +63,18 @@ export class Dispatcher {
       free: () => this.#lookAgain(),
       unloadable: (reason) => {
         logger.error({ model: options.source.name, reason }, 'a worker could not load the model')
+        if (this.engine.failure !== null) this.#settle(this.#paused.all())
         this.#lookAgain()
       },
     })
   }
 
+  get source(): ModelSource {
+    return this.#options.source
+  }
+
   get model(): string {
-    return this.#options.source.name
+    return this.source.name
   }
 
   /** Resolves when the model is loaded; tasks are taken from then on. */
@@ -82,9 +83,20 @@ export class Dispatcher {
     void this.#dispatch()
   }
 
-  /** Takes no more tasks; those that run go on. */
+  /** Tasks that wait for a reader, and the bytes of their requests. */
+  get paused(): { size: number; bytes: number } {
+    return this.#paused
+  }
+
+  /** Tasks that have waited for a reader since before `time`, unix ms. */
+  abandoned(time: number): TaskRecord[] {
+    return this.#paused.before(time).map(({ record }) => record)
+  }
+
+  /** Takes no more tasks; those that run go on, and those that wait for a reader are canceled. */
   drain(): void {
     this.#stopTaking.abort()
+    this.#settle(this.#paused.all())
     this.#wake()
   }
 
@@ -98,7 +110,16 @@ export class Dispatcher {
     const run = this.#byTask.get(id)
     if (!run) return
     if (run.handle !== null) this.engine.cancel(run.handle)
-    else this.#fill()
+    else this.#settle([run])
+  }
+
+  /**
+   * A reader has come to a task that may pause, or has left it. What follows is decided when this turn of the event
+   * loop is over, by how it is then: who looks in for a moment starts nothing.
+   */
+  readersChanged(id: TaskId): void {
+    if (this.#readersChanged.size === 0) setImmediate(() => this.#lookAtReaders())
+    this.#readersChanged.add(id)
   }
 
   async #dispatch(): Promise<void> {
@@ -106,20 +127,20 @@ export class Dispatcher {
     while (!signal.aborted) {
       this.#fill()
       const { failure, free } = this.engine
-      if (this.#pending.length > 0 || (free === 0 && failure === null)) {
+      if (this.#pending.size > 0 || (free === 0 && failure === null)) {
         await new Promise<void>((resolve) => {
           this.#wake = resolve
         })
         continue
       }
       const tasks = await this.#backend.take(this.model, failure === null ? free : MAX_FAILED_AT_ONCE, signal)
-      for (const task of tasks) this.#pending.push(this.#hold(task))
+      this.#settle(tasks.map((task) => this.#hold(task)))
     }
     // What was taken while the drain began runs, too.
     this.#fill()
   }
 
-  /** The engine has changed. */
+  /** The engine has changed, or who reads. */
   #lookAgain(): void {
     // The loop may be waiting for the queue, and a task that was lost must not wait with it.
     this.#fill()
@@ -127,41 +148,74 @@ export class Dispatcher {
   }
 
   #hold(task: Task): Run {
-    const run: Run = {
-      record: this.#recordOf(task),
-      attempt: 1,
-      handle: null,
-      ids: [],
-      promptTokens: 0,
-      maxTokens: 0,
-      percent: 0,
-      firstTokenAt: null,
-    }
+    const run = newRun(this.#recordOf(task))
     this.#byTask.set(task.id, run)
     return run
   }
 
-  /** Starts what is pending, as far as there are slots; what was canceled, or has no model any more, ends here. */
-  #fill(): void {
-    const sayings: Saying[] = []
-    const { failure } = this.engine
-    for (const run of this.#pending.filter(({ record }) => failure !== null || record.canceledBy !== null)) {
-      this.#pending.splice(this.#pending.indexOf(run), 1)
-      sayings.push(this.#over(run, run.record.canceledBy === null ? modelFailed(failure) : canceling(run)))
+  #lookAtReaders(): void {
+    const runs: Run[] = []
+    for (const id of this.#readersChanged) {
+      const run = this.#byTask.get(id)
+      if (!run) continue
+      if (run.handle === null) runs.push(run)
+      // A reader that is back before the pause is done has it started again when it is. While the gateway drains,
+      // what runs may end.
+      else if (!mayRun(run) && !this.#stopTaking.signal.aborted) this.engine.pause(run.handle)
     }
-    while (this.#pending.length > 0 && this.engine.free > 0) {
-      const run = this.#pending.shift() as Run
-      const { spec } = run.record.task
-      const { prompt, sampling, maxTokens } = spec
-      const { topLogprobs } = spec
-      run.handle = this.engine.start(
-        { prompt, promptIds: null, sampling, maxTokens, topLogprobs, recorded: run.ids },
-        spec.stop,
-      )
-      this.#byHandle.set(run.handle, run)
-      sayings.push(says(run, [{ type: 'started', attempt: run.attempt, model: this.model }]))
+    this.#readersChanged.clear()
+    this.#settle(runs)
+    this.#lookAgain()
+  }
+
+  /** Puts runs without a slot where they belong as things are: with those that wait for a slot or a reader, or at their end. */
+  #settle(runs: Run[]): void {
+    const sayings: Saying[] = []
+    for (const run of runs) {
+      const { record } = run
+      const forNobody = !mayRun(run) && this.engine.failure === null
+      // Who would come back finds no gateway.
+      if (forNobody && this.#stopTaking.signal.aborted) record.canceledBy ??= 'shutdown'
+      if (record.canceledBy !== null) {
+        sayings.push(this.#over(run, canceling(run)))
+      } else if (forNobody) {
+        this.#pending.delete(run)
+        this.#paused.add(run)
+      } else {
+        this.#paused.delete(run)
+        this.#pending.add(run)
+      }
     }
     void this.#recorder.record(sayings)
+  }
+
+  /** Starts what is pending, as far as there are slots; without a model any more it ends here. */
+  #fill(): void {
+    const { failure } = this.engine
+    const sayings: Saying[] = []
+    for (const run of this.#pending) {
+      if (failure !== null) {
+        sayings.push(this.#over(run, modelFailed(failure)))
+      } else if (this.engine.free > 0) {
+        this.#start(run)
+        if (run.startedAttempt === run.attempt) continue
+        run.startedAttempt = run.attempt
+        sayings.push(says(run, [{ type: 'started', attempt: run.attempt, model: this.model }]))
+      } else {
+        break
+      }
+    }
+    void this.#recorder.record(sayings)
+  }
+
+  #start(run: Run): void {
+    const { task, promptIds } = run.record
+    const { prompt, sampling, maxTokens, topLogprobs, stop } = task.spec
+    this.#pending.delete(run)
+    const generation = { prompt, promptIds, sampling, maxTokens, topLogprobs, recorded: run.ids }
+    run.handle = this.engine.start(generation, stop)
+    run.slotSince = Date.now()
+    this.#byHandle.set(run.handle, run)
   }
 
   #record(flush: WorkerFlush): Promise<void> {
@@ -176,34 +230,46 @@ export class Dispatcher {
       if (run) Object.assign(run, { promptTokens, maxTokens })
     }
     const { cells } = flush
+    const logprobs = flush.logprobs.length > 0 ? new FlushLogprobs(flush.logprobs) : null
     for (let at = 0; at < cells.length; ) {
-      const run = this.#byHandle.get(cells[at] as Handle)
+      const handle = cells[at] as Handle
+      const run = this.#byHandle.get(handle)
       const text = cells[at + 1] as string
       const tokens = cells[at + 2] as number
       at += 3
       for (const end = at + tokens; at < end; at++) run?.ids.push(cells[at] as number)
       if (!run) continue
       run.firstTokenAt ??= Date.now()
-      say(run, { type: 'token', text, tokens })
+      const likely = logprobs?.take(handle, tokens) ?? null
+      say(run, likely === null ? { type: 'token', text, tokens } : { type: 'token', text, tokens, logprobs: likely })
       for (const percent of progress(run)) say(run, { type: 'progress', percent })
     }
+    const paused: Run[] = []
     for (const end of flush.ends) {
       const run = this.#byHandle.get(end.handle)
       if (!run) continue
+      if (end.type === 'paused' && run.record.canceledBy === null) {
+        this.#leaveSlot(run)
+        paused.push(run)
+        continue
+      }
       const bodies = sayings.get(run)?.bodies ?? []
       sayings.set(run, this.#over(run, ending(run, end), bodies))
     }
-    return this.#recorder.record([...sayings.values()])
+    const recorded = this.#recorder.record([...sayings.values()])
+    // Now that its last words before the pause have their numbers.
+    this.#settle(paused)
+    return recorded
   }
 
   #lost(handles: Handle[], reason: string): void {
     this.#logger.warn({ model: this.model, tasks: handles.length, reason }, 'a worker was lost')
     const sayings: Saying[] = []
+    const again: Run[] = []
     for (const handle of handles) {
       const run = this.#byHandle.get(handle)
       if (!run) continue
-      this.#byHandle.delete(handle)
-      run.handle = null
+      this.#leaveSlot(run)
       if (run.record.canceledBy !== null) {
         sayings.push(this.#over(run, canceling(run)))
       } else if (run.attempt >= this.#options.maxAttempts) {
@@ -211,70 +277,29 @@ export class Dispatcher {
         sayings.push(this.#over(run, { type: 'failed', error: { code: 'worker_lost', message } }))
       } else {
         run.attempt++
-        this.#pending.push(run)
+        again.push(run)
         sayings.push(says(run, [{ type: 'retrying', attempt: run.attempt, reason }]))
       }
     }
     void this.#recorder.record(sayings)
+    this.#settle(again)
     this.#fill()
+  }
+
+  #leaveSlot(run: Run): void {
+    if (run.handle === null) return
+    this.#byHandle.delete(run.handle)
+    run.handle = null
+    run.servedMs += Date.now() - run.slotSince
   }
 
   /** The run's last words; it is forgotten here. */
   #over(run: Run, body: EventBody, before: EventBody[] = []): Saying {
+    this.#leaveSlot(run)
+    this.#pending.delete(run)
+    this.#paused.delete(run)
     this.#byTask.delete(run.record.task.id)
-    if (run.handle !== null) this.#byHandle.delete(run.handle)
-    const { startedAt } = run.record.state
-    if (startedAt !== null) this.admission.observe(Date.now() - startedAt)
+    if (run.startedAttempt > 0) this.admission.observe(run.servedMs)
     return says(run, [...before, body])
-  }
-}
-
-const says = (run: Run, bodies: EventBody[]): Saying => ({ record: run.record, attempt: run.attempt, bodies })
-
-const canceling = ({ record }: Run): EventBody => ({ type: 'canceled', by: record.canceledBy ?? 'client' })
-
-const modelFailed = (reason: string | null): EventBody => ({
-  type: 'failed',
-  error: { code: 'model_failed', message: `no worker can load the model: ${reason}` },
-})
-
-/** The quarters of the known work that were passed since the last time. */
-function progress(run: Run): number[] {
-  const passed: number[] = []
-  while (run.maxTokens > 0 && run.percent < 100 && run.ids.length * 100 >= (run.percent + 25) * run.maxTokens) {
-    run.percent += 25
-    passed.push(run.percent)
-  }
-  return passed
-}
-
-function ending(run: Run, end: End): EventBody {
-  switch (end.type) {
-    case 'completed': {
-      const { createdAt } = run.record.task
-      const { startedAt } = run.record.state
-      return {
-        type: 'completed',
-        finish_reason: end.finishReason,
-        usage: {
-          prompt_tokens: run.promptTokens,
-          cached_tokens: end.cachedTokens,
-          completion_tokens: run.ids.length,
-        },
-        timings: {
-          queued_ms: (startedAt ?? Date.now()) - createdAt,
-          first_token_ms: run.firstTokenAt === null ? null : run.firstTokenAt - createdAt,
-          total_ms: Date.now() - createdAt,
-        },
-      }
-    }
-    case 'failed':
-      return { type: 'failed', error: { code: end.code, message: end.message } }
-    case 'canceled':
-    // Nobody pauses yet.
-    case 'paused':
-      return canceling(run)
-    default:
-      return end satisfies never
   }
 }

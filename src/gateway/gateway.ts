@@ -4,14 +4,15 @@
  * It knows callers by name and tasks by id, and neither sockets nor encodings. Outcomes that a caller must be told
  * of are thrown as `RejoinError`.
  */
-import type { Backend, FullBound, Known, QueueView } from '../backend/backend.js'
+import type { Backend, Full, Known, QueueView } from '../backend/backend.js'
 import { RejoinError } from '../core/errors.js'
 import type { CanceledBy, Seq } from '../core/event.js'
 import { newTaskId, type TaskId } from '../core/id.js'
 import type { Logger } from '../core/logger.js'
-import type { Idempotency, Task, TaskSpec, TaskStatus } from '../core/task.js'
+import type { Idempotency, Prompt, Task, TaskSpec, TaskStatus } from '../core/task.js'
 import { Embedder, type Embeddings } from '../engine/embedder.js'
 import { EncoderThreads } from '../engine/encoder-threads.js'
+import { isLong, PromptEncoder } from '../engine/prompt-encoder.js'
 import type { Reader } from '../log/reader.js'
 import type { ModelSource } from '../model/model.js'
 import type { TaskExtras } from '../wire/json.js'
@@ -52,6 +53,9 @@ export class Gateway {
   readonly #dispatchers = new Map<string, Dispatcher>()
   readonly #embedders = new Map<string, Embedder>()
   readonly #deadlines = new Map<TaskId, NodeJS.Timeout>()
+  readonly #encoder = new PromptEncoder()
+  /** Requests whose prompts are being encoded: each has a place in the queue. */
+  readonly #encoding = { size: 0, bytes: 0 }
   readonly #sweeper: NodeJS.Timeout
   #ordinal = 0
   #readers = 0
@@ -82,7 +86,7 @@ export class Gateway {
       this.#dispatchers.set(source.name, dispatcher)
     }
     backend.onCancel((id, by) => this.#cancelRunning(id, by))
-    this.#sweeper = setInterval(() => this.#registry.sweep(Date.now()), SWEEP_MS).unref()
+    this.#sweeper = setInterval(() => this.sweep(Date.now()), SWEEP_MS).unref()
   }
 
   /** Loads the models; tasks are accepted before that and wait. @throws when one does not load */
@@ -119,19 +123,22 @@ export class Gateway {
   }
 
   /** Accepts a task, or finds the one that the same idempotency key made before.
-   * @throws RejoinError `draining`, `model_not_found`, `invalid_request` (a model that makes no text), `queue_full`,
-   * `too_many_keys`, `idempotency_conflict`, and `log_gone` when retention has dropped the task that the key made */
+   * @throws RejoinError `draining`, `model_not_found`, `invalid_request` (a model that makes no text), `prompt_too_long`,
+   * `invalid_prompt`, `queue_full`, `too_many_keys`, `idempotency_conflict`, and `log_gone` when retention has dropped the
+   * task that the key made */
   async submit(owner: string, spec: TaskSpec, { bytes, idempotency }: Received): Promise<Submitted> {
     // First of all: a retry of what was accepted costs nothing and is answered even when nothing new would be.
     const known = idempotency === null ? null : await this.#backend.known(owner, idempotency)
     if (known) return this.#known(owner, known)
-    if (this.#draining) throw new RejoinError('draining', 'the gateway is shutting down', { retryAfterS: 1 })
-    const dispatcher = this.#pick(this.#dispatchers, spec.model, 'text')
+    const dispatcher = this.#admit(spec, bytes)
+    const promptIds = await this.#encodeLong(dispatcher, spec.prompt, bytes)
+    // Meanwhile a drain may have begun, or a line have formed.
+    if (promptIds !== null) this.#admit(spec, bytes)
     const { model } = dispatcher
     const ahead = this.#backend.ahead(model, spec.priority)
-    refuseLongWait(dispatcher, spec, ahead)
     const task: Task = { id: newTaskId(), owner, model, spec, createdAt: Date.now(), bytes, idempotency }
     const record = new TaskRecord(task, ++this.#ordinal, this.#options.maxRingEvents)
+    record.promptIds = promptIds
     // Registered before it is enqueued: a free slot takes it before this call goes on.
     this.#registry.add(record)
     const queued = numbered(record, task.createdAt, { type: 'queued', position: ahead })
@@ -183,6 +190,7 @@ export class Gateway {
     switch (attached.type) {
       case 'reader':
         this.#readers++
+        this.#readersChanged(record)
         return attached.reader
       case 'ahead':
         throw new RejoinError(
@@ -203,6 +211,8 @@ export class Gateway {
   detach(reader: Reader): boolean {
     if (!reader.close()) return false
     this.#readers--
+    const record = this.#registry.get(reader.task)
+    if (record) this.#readersChanged(record)
     return true
   }
 
@@ -218,7 +228,8 @@ export class Gateway {
   /** What a task object tells beside its state. */
   extras(record: TaskRecord): TaskExtras {
     const { task, log } = record
-    const queuePosition = record.state.status === 'queued' ? this.#backend.position(task.id) : null
+    // Taken and not started: it waits for a reader, or starts in a moment, and nothing is ahead of it.
+    const queuePosition = record.state.status === 'queued' ? (this.#backend.position(task.id) ?? 0) : null
     const dispatcher = this.#dispatchers.get(task.model)
     const { slots = 0, free = 0 } = dispatcher?.engine ?? {}
     return {
@@ -245,6 +256,14 @@ export class Gateway {
     return { model: embedder.model, ...(await embedder.embed(texts, signal)) }
   }
 
+  /** Drops what is over the bounds of retention, and cancels what has been paused, with nobody to read it, for as long. */
+  sweep(now: number): void {
+    this.#registry.sweep(now)
+    for (const dispatcher of this.dispatchers) {
+      for (const record of dispatcher.abandoned(now - this.#options.retentionMs)) void this.cancel(record, 'deadline')
+    }
+  }
+
   /** No new tasks from now on; what runs gets `drainMs` to end, what waits or is late is canceled by `shutdown`. */
   async drain(drainMs: number): Promise<void> {
     this.#draining = true
@@ -263,7 +282,7 @@ export class Gateway {
     this.#draining = true
     clearInterval(this.#sweeper)
     for (const timer of this.#deadlines.values()) clearTimeout(timer)
-    await Promise.all([...this.dispatchers, ...this.embedders].map((part) => part.close()))
+    await Promise.all([...this.dispatchers, ...this.embedders, this.#encoder].map((part) => part.close()))
     await this.#backend.close()
   }
 
@@ -280,6 +299,48 @@ export class Gateway {
     }
     const made = what === 'text' ? 'embeddings, not text' : 'text, not embeddings'
     throw new RejoinError('invalid_request', `model ${name} makes ${made}`, { param: 'model' })
+  }
+
+  /** Whom a new task goes to, as far as can be told before it is queued.
+   * @throws RejoinError `draining`, `model_not_found`, `invalid_request`, `queue_full` */
+  #admit(spec: TaskSpec, bytes: number): Dispatcher {
+    if (this.#draining) throw new RejoinError('draining', 'the gateway is shutting down', { retryAfterS: 1 })
+    const dispatcher = this.#pick(this.#dispatchers, spec.model, 'text')
+    refuseLongWait(dispatcher, spec, this.#backend.ahead(dispatcher.model, spec.priority))
+    // Who would add to the paused tasks counts them as waiting ones, so that nobody parks without bound; others come in.
+    if (spec.onDisconnect === 'pause')
+      this.#checkRoom(dispatcher, bytes, ...this.dispatchers.map(({ paused }) => paused))
+    return dispatcher
+  }
+
+  /** The ids of a prompt that might not fit or takes long to encode; null for any other, which its worker encodes.
+   * @throws RejoinError `prompt_too_long`, `invalid_prompt`, `queue_full`, `draining` */
+  async #encodeLong(dispatcher: Dispatcher, prompt: Prompt, bytes: number): Promise<Int32Array | null> {
+    const { source } = dispatcher
+    if (source.type !== 'onnx' || !isLong(prompt, source.contextTokens)) return null
+    const encoding = this.#encoding
+    this.#checkRoom(dispatcher, bytes, encoding)
+    encoding.size++
+    encoding.bytes += bytes
+    try {
+      return await this.#encoder.encode(source, prompt)
+    } finally {
+      encoding.size--
+      encoding.bytes -= bytes
+    }
+  }
+
+  /** @throws RejoinError `queue_full` when the queue has no room for one more beside what waits elsewhere */
+  #checkRoom(dispatcher: Dispatcher, bytes: number, ...elsewhere: { size: number; bytes: number }[]): void {
+    const tasks = elsewhere.reduce((sum, { size }) => sum + size, 1)
+    const held = elsewhere.reduce((sum, { bytes }) => sum + bytes, bytes)
+    const refused = this.#backend.full(tasks, held)
+    if (refused) throw full(refused, dispatcher)
+  }
+
+  #readersChanged({ task, state }: TaskRecord): void {
+    if (task.spec.onDisconnect !== 'pause' || state.ended) return
+    this.#dispatchers.get(task.model)?.readersChanged(task.id)
   }
 
   #checkReaders(): void {
@@ -323,6 +384,7 @@ export class Gateway {
     const { id } = record.task
     clearTimeout(this.#deadlines.get(id))
     this.#deadlines.delete(id)
+    record.promptIds = null
     this.#registry.ended(record)
     if (this.#registry.unfinished === 0) this.#drained()
   }
@@ -348,7 +410,7 @@ function refuseLongWait({ admission, engine }: Dispatcher, spec: TaskSpec, ahead
   })
 }
 
-function full({ bound, max }: { bound: FullBound; max: number }, { admission, engine }: Dispatcher): RejoinError {
+function full({ bound, max }: Full, { admission, engine }: Dispatcher): RejoinError {
   const retryAfterS = admission.retryAfterS(engine.slots)
   switch (bound) {
     case 'queue':

@@ -20,6 +20,9 @@ export class TaskRecord {
   /** Who asked for its end first; whoever holds the task acts on it. */
   canceledBy: CanceledBy | null = null
 
+  /** Of a prompt that was encoded at the door, until the task has ended: every attempt is prefilled with them. */
+  promptIds: Int32Array | null = null
+
   constructor(task: Task, ordinal: number, maxRingEvents: number) {
     this.task = task
     this.ordinal = ordinal
@@ -29,6 +32,6 @@ export class TaskRecord {
 
   /** Bytes of memory that it holds on to. */
   get bytes(): number {
-    return OBJECT_BYTES + this.log.bytes + this.task.bytes
+    return OBJECT_BYTES + this.log.bytes + this.task.bytes + (this.promptIds?.byteLength ?? 0)
   }
 }

@@ -7,6 +7,7 @@
  */
 import type { Entry } from '../core/entry.js'
 import type { Seq } from '../core/event.js'
+import type { TaskId } from '../core/id.js'
 import type { Place, TaskLog } from './task-log.js'
 
 export class Reader {
@@ -20,6 +21,10 @@ export class Reader {
     this.#log = log
     this.#place = place
     this.wake = wake
+  }
+
+  get task(): TaskId {
+    return this.#log.task
   }
 
   /** The seq seen last. */

@@ -63,9 +63,19 @@ export class Ring {
 
   /** The last seq in [low, high] whose text ends at or before `textEnd`, or `low` when none does. O(log n). */
   lastWithin(textEnd: number, low: Seq, high: Seq): Seq {
+    return this.#search((seq) => this.textEnd(seq) <= textEnd, low, high)
+  }
+
+  /** As `lastWithin`, for tokens. */
+  lastWithinTokens(tokenEnd: number, low: Seq, high: Seq): Seq {
+    return this.#search((seq) => this.tokenEnd(seq) <= tokenEnd, low, high)
+  }
+
+  /** The last seq that is `within`, where all before it are, too. */
+  #search(within: (seq: Seq) => boolean, low: Seq, high: Seq): Seq {
     while (low < high) {
       const middle = Math.ceil((low + high) / 2)
-      if (this.textEnd(middle) <= textEnd) low = middle
+      if (within(middle)) low = middle
       else high = middle - 1
     }
     return low

@@ -9,8 +9,9 @@
  * Appending wakes no socket: it tells each reader that it is behind, and readers pull when their sink has room.
  */
 import { Entry } from '../core/entry.js'
-import { isTerminal, type MarkEvent, type Seq, type TaskEvent } from '../core/event.js'
+import { isTerminal, type MarkEvent, type Seq, type TaskEvent, type TokenEvent } from '../core/event.js'
 import type { TaskId } from '../core/id.js'
+import { Logprobs } from './logprobs.js'
 import { Reader } from './reader.js'
 import { Ring } from './ring.js'
 import { Text } from './text.js'
@@ -38,6 +39,8 @@ export class TaskLog {
   readonly #readers = new Set<Reader>()
   #firstAt = 0
   #tokens = 0
+  // Null until there are some: for a task that did not ask they cost nothing.
+  #logprobs: Logprobs | null = null
   #ended = false
   // The stretch that was merged last: readers side by side ask for the same one.
   #stretch: Entry | null = null
@@ -62,7 +65,7 @@ export class TaskLog {
 
   /** Bytes of memory, without readers. */
   get bytes(): number {
-    return this.#text.capacity + this.#ring.capacity + this.#marks.length * 256
+    return this.#text.capacity + this.#ring.capacity + this.#marks.length * 256 + (this.#logprobs?.bytes ?? 0)
   }
 
   get textBytes(): number {
@@ -79,6 +82,7 @@ export class TaskLog {
     if (this.#ended) throw new Error(`${this.task}: event ${event.seq} after the terminal event`)
     if (this.#firstAt === 0) this.#firstAt = event.at
     if (event.type === 'token') {
+      if (event.logprobs?.length || this.#logprobs !== null) this.#keepLogprobs(event)
       this.#text.append(event.text)
       this.#tokens += event.tokens
     }
@@ -118,18 +122,19 @@ export class TaskLog {
   }
 
   /**
-   * For a reader: one token event for what was said after `place`, up to seq `last` and about `maxBytes` of text,
-   * and the place where it ends. At least one event, however long its text.
+   * For a reader: one token event for what was said after `place`, up to seq `last` and about `maxBytes` of text or of
+   * logprobs, and the place where it ends. At least one event, however long its text.
    */
   merge(place: Place, last: Seq, maxBytes: number): { entry: Entry; place: Place } {
     const low = Math.max(place.seq + 1, this.#ring.first)
-    const seq = low > last ? last : this.#ring.lastWithin(place.textEnd + maxBytes, low, last)
+    const seq = low > last ? last : this.#lastWithin(place, low, last, maxBytes)
     const end = this.#find(seq)
     if (end === null) throw new Error(`${this.task}: seq ${seq} is neither in the ring nor a mark`)
     const known = this.#stretch?.event
     if (known?.type === 'token' && known.seq === seq && (known.from ?? known.seq) === place.seq + 1) {
       return { entry: this.#stretch as Entry, place: end }
     }
+    const logprobs = this.#logprobs?.slice(place.tokenEnd, end.tokenEnd)
     const entry = new Entry({
       task: this.task,
       seq,
@@ -138,9 +143,29 @@ export class TaskLog {
       text: this.#text.slice(place.textEnd, end.textEnd),
       tokens: end.tokenEnd - place.tokenEnd,
       ...(seq > place.seq + 1 ? { from: place.seq + 1 } : {}),
+      ...(logprobs !== undefined && logprobs.length > 0 ? { logprobs } : {}),
     })
     this.#stretch = entry
     return { entry, place: end }
+  }
+
+  /** One for each token, from the first one on, or none at all: only then is a token's place that of its logprobs. */
+  #keepLogprobs({ seq, tokens, logprobs = [] }: TokenEvent): void {
+    const kept = this.#logprobs ?? new Logprobs()
+    if (logprobs.length !== tokens || kept.count !== this.#tokens) {
+      const before = `${kept.count} for the ${this.#tokens} before`
+      throw new Error(`${this.task}: event ${seq} has ${logprobs.length} logprobs for ${tokens} tokens, ${before}`)
+    }
+    kept.append(logprobs)
+    this.#logprobs = kept
+  }
+
+  /** How far from `place` one merged event goes: logprobs are many times as long as their text. */
+  #lastWithin(place: Place, low: Seq, high: Seq, maxBytes: number): Seq {
+    const last = this.#ring.lastWithin(place.textEnd + maxBytes, low, high)
+    if (this.#logprobs === null) return last
+    const maxTokens = Math.floor(maxBytes / this.#logprobs.jsonBytes)
+    return this.#ring.lastWithinTokens(place.tokenEnd + maxTokens, low, last)
   }
 
   /** The next reader may never come; if it does, encoding again costs a microsecond. */

@@ -38,6 +38,7 @@ export class Decoder {
   readonly shape: KvShape
   /** A prompt gives the same keys and values only when it is run whole: nothing may be reused or done in pieces. */
   readonly wholePrompts: boolean
+  #vocabulary = 0
   readonly #session: InferenceSession
   readonly #layout: PresentLayout
   readonly #pastNames: string[]
@@ -87,6 +88,11 @@ export class Decoder {
     } catch (error) {
       throw new Error(`${path}: ${(error as Error).message}`)
     }
+  }
+
+  /** How many logits a row has. */
+  get vocabulary(): number {
+    return this.#vocabulary
   }
 
   get feeding(): Feeding {
@@ -168,6 +174,7 @@ export class Decoder {
   async #tryOut(feedings: Feeding[]): Promise<void> {
     const ids = [3, 10, 17, 24, 31]
     const alone = await this.#tryRow([ids])
+    this.#vocabulary = alone.length
     for (const feeding of feedings) {
       this.#feeding = feeding
       // Scaled by the whole text, its pieces differ as much as int8 does.

@@ -94,8 +94,8 @@ export class KvCache {
     const last = this.#front.rows - 1
     if (index < last) this.#moveLast(index)
     this.#front = this.#span(last, this.#front.bucket)
-    // A spare step of the bucket: a row that leaves is often followed by one that is about as long.
-    const bucket = this.#bucketFor(Math.max(0, ...this.#front.lengths) + this.#granularity)
+    // A step to spare: a row that leaves is often followed by one that is about as long.
+    const bucket = last === 0 ? 0 : this.#bucketFor(Math.max(...this.#front.lengths) + this.#granularity)
     if (bucket < this.#front.bucket) this.#front = this.#relayout(this.#front, bucket)
   }
 

@@ -57,6 +57,9 @@ const samplingOf = (generation: Json): Omit<SamplerSettings, 'seed'> => ({
   topP: numberOf(generation, ['top_p']) ?? 1,
   minP: numberOf(generation, ['min_p']) ?? 0,
   repetitionPenalty: numberOf(generation, ['repetition_penalty']) ?? 1,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  logitBias: [],
 })
 
 /** The first of the fields that is a number. */

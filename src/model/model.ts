@@ -36,8 +36,10 @@ export type SlotOutput = {
   id: number
   /** The whole characters that this token completed: '' while a character is still in pieces. */
   text: string
-  /** `stop`: the model's own end. `length`: no room for more. */
-  end: 'stop' | 'length' | null
+  /** `stop`: the model's own end. `length`: no room for more. `failed`: this row cannot go on; others can. */
+  end: 'stop' | 'length' | 'failed' | null
+  /** Of an end that is `failed`. */
+  error?: { code: string; message: string }
   /** Of the token, when its generation asked for them. */
   logprobs?: TokenLogprob
   /** With the first output of a slot: how many tokens of the prompt came from a cached prefix. 0 when absent. */

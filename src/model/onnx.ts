@@ -10,9 +10,14 @@
  * seed and position, and what the prefix cache gives is what would have been computed.
  */
 import { join } from 'node:path'
+import { RejoinError } from '../core/errors.js'
+import type { TokenLikelihood, TokenLogprob } from '../core/event.js'
+import type { Prompt } from '../core/task.js'
 import { ChatTemplate } from './chat-template.js'
 import { Decoder } from './decoder.js'
+import { History } from './history.js'
 import type { KvCache, Span } from './kv-cache.js'
+import { logprobs } from './logprobs.js'
 import {
   type Admission,
   DEFAULT_MAX_TOKENS,
@@ -24,8 +29,8 @@ import {
 import { checkShape, type ModelConfig, readModelConfig } from './model-config.js'
 import { BLOCK_TOKENS, PrefixCache } from './prefix-cache.js'
 import { encodePrompt } from './prompt.js'
-import { type SamplerSettings, sample } from './sampler.js'
-import { Detokenizer, Tokenizer } from './tokenizer.js'
+import { Sampler, type SamplerSettings } from './sampler.js'
+import { type Detokenizer, Tokenizer } from './tokenizer.js'
 
 type Row = {
   slot: number
@@ -34,8 +39,7 @@ type Row = {
   ids: number[]
   sampling: SamplerSettings
   detokenizer: Detokenizer
-  /** The distinct ids of prompt and answer, for the repetition penalty. */
-  seen: Set<number>
+  history: History
   /** Tokens of the answer so far: the position of the next one. */
   generated: number
   /** The most tokens for which the context has room after this prompt. */
@@ -59,6 +63,8 @@ export class OnnxModel implements Model {
   readonly #parts: Parts
   readonly #contextTokens: number
   readonly #prefixes: PrefixCache
+  /** For all rows, which are sampled one after another. */
+  readonly #sampler: Sampler
   /** Tokens of prompts that a step computes at most, twice: of short ones together, and of a long one. */
   readonly #prefillChunk: number
   /** One batch of all slots; or one for each, for a graph whose rows must be run one by one. */
@@ -75,6 +81,7 @@ export class OnnxModel implements Model {
     const { decoder } = parts
     const { tensors, heads, headSize } = decoder.shape
     this.slots = slots
+    this.#sampler = new Sampler(decoder.vocabulary)
     this.#contextTokens = contextTokens
     this.#parts = parts
     this.#prefillChunk = decoder.wholePrompts ? contextTokens : prefillChunk
@@ -101,21 +108,26 @@ export class OnnxModel implements Model {
     return this.#parts.decoder.feeding === 'padded'
   }
 
+  /** A prompt as this model reads it. @throws RejoinError `invalid_prompt`, `prompt_too_long` */
+  encode(prompt: Prompt): number[] {
+    const { tokenizer, template } = this.#parts
+    return encodePrompt(prompt, { tokenizer, template, contextTokens: this.#contextTokens })
+  }
+
   async admit({ prompt, promptIds, sampling, maxTokens, recorded, topLogprobs }: Generation): Promise<Admission> {
-    const { tokenizer, template, sampling: defaults } = this.#parts
-    const contextTokens = this.#contextTokens
+    const { tokenizer, sampling: defaults } = this.#parts
     const slot = this.#free.at(-1)
     if (slot === undefined) throw new Error(`all ${this.slots} slots are taken`)
-    const encoded = promptIds ?? encodePrompt(prompt, { tokenizer, template, contextTokens })
-    const room = contextTokens - encoded.length
+    const encoded = promptIds ?? this.encode(prompt)
+    const room = this.#contextTokens - encoded.length
     const ids = [...encoded, ...recorded]
     const row: Row = {
       slot,
       batch: this.#batches[slot % this.#batches.length] as Batch,
       ids,
       sampling: { ...defaults, ...sampling },
-      detokenizer: new Detokenizer(tokenizer, recorded),
-      seen: new Set(ids),
+      detokenizer: tokenizer.detokenizer(recorded),
+      history: new History([...encoded], recorded),
       generated: recorded.length,
       room,
       cachedTokens: 0,
@@ -242,13 +254,34 @@ export class OnnxModel implements Model {
   }
 
   #choose(row: Row, logits: Float32Array): SlotOutput {
-    const { slot, sampling, seen, generated, room } = row
-    const id = sample(logits, sampling, seen, generated)
-    if (this.#parts.eosIds.has(id)) return { slot, id: -1, text: '', end: 'stop' }
-    row.ids.push(id)
-    seen.add(id)
-    row.generated++
-    return { slot, id, text: row.detokenizer.push(id), end: row.generated === room ? 'length' : null }
+    const { slot, sampling, history, topLogprobs } = row
+    // Sampling changes the logits.
+    const raw = topLogprobs === null ? null : logits.slice()
+    try {
+      const id = this.#sampler.sample(logits, sampling, history, row.generated)
+      if (this.#parts.eosIds.has(id)) return { slot, id: -1, text: '', end: 'stop' }
+      row.ids.push(id)
+      history.push(id)
+      row.generated++
+      const end = row.generated === row.room ? 'length' : null
+      const output: SlotOutput = { slot, id, text: row.detokenizer.push(id), end }
+      return raw ? { ...output, logprobs: this.#logprobs(raw, id, topLogprobs ?? 0) } : output
+    } catch (error) {
+      // One row's logits are not finite: that is the end of it, and of nobody else.
+      if (!(error instanceof RejoinError)) throw error
+      const { code, message } = error
+      return { slot, id: -1, text: '', end: 'failed', error: { code, message } }
+    }
+  }
+
+  #logprobs(raw: Float32Array, id: number, count: number): TokenLogprob {
+    const { logprob, top } = logprobs(raw, id, count)
+    const likely = (id: number, logprob: number): TokenLikelihood => ({
+      ...this.#parts.tokenizer.token(id),
+      // JSON has no -Infinity; what OpenAI's API gives in its place.
+      logprob: Math.max(logprob, -9999),
+    })
+    return { ...likely(id, logprob), top_logprobs: top.map(({ id, logprob }) => likely(id, logprob)) }
   }
 
   /** Wherever it is: waiting, half computed, decoding, or gone already. */

@@ -46,9 +46,15 @@ export type OnnxOptions = Pick<OnnxSource, 'slots' | 'prefillChunk' | 'threads' 
 
 /** @throws Error that names the first file that is missing or wrong */
 export const planSource = (name: string, dir: string, options: OnnxOptions): OnnxSource | EncoderSource => {
+  const file = checkModelDir(dir, options.file)
+  if (readKind(dir) === 'decoder') return planDecoder(name, dir, options)
+  return { type: 'encoder', name, dir, file, threads: options.threads, ...readEncoderConfig(dir) }
+}
+
+/** As `planSource`, for a directory that is known to make text. */
+export const planDecoder = (name: string, dir: string, options: OnnxOptions): OnnxSource => {
   const { prefillChunk, threads, slots, maxKvBytes: maxBytes, prefixCacheBytes } = options
   const file = checkModelDir(dir, options.file)
-  if (readKind(dir) === 'encoder') return { type: 'encoder', name, dir, file, threads, ...readEncoderConfig(dir) }
   const { shape, contextTokens } = readModelConfig(dir)
   const { cacheBytes: _, ...plan } = planKv({ shape, contextTokens, slots, maxBytes, prefixCacheBytes })
   return { type: 'onnx', name, dir, file, prefillChunk, threads, ...plan }

@@ -1,19 +1,23 @@
 /**
  * Text to token ids and back, for any Hugging Face `tokenizer.json`; whole characters only.
  *
- * Byte-level BPE cuts a character into several tokens, and other tokenizers decode a token by what stands before it.
- * So a `Detokenizer` decodes a short window of the newest ids again for each token, and gives what the window's text
- * has more than before, less a last U+FFFD: that may be the first bytes of a character that the next token completes.
- * No more than that one character is ever held back, so bytes that are no character at all cannot hold up a stream.
- * A character that the answer never completed is not shown.
+ * Byte-level BPE cuts a character into several tokens: its bytes are kept until they are a character. Other tokenizers
+ * decode a token by what stands before it: there a short window of the newest ids is decoded again for each token, and
+ * what its text has more than before is given, less a last U+FFFD, which may be a character that the next token
+ * completes. No more than one character is ever held back, so bytes that are no character at all cannot hold up a
+ * stream. A character that the answer never completed is not shown.
  */
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import { RejoinError } from '../core/errors.js'
 import { type Json, readJson, tokenText } from './json-file.js'
+import { type TokenBytes, tokenBytes, wholeCharacters } from './token-bytes.js'
 
 // A character has at most 4 bytes and thus tokens; the ids before them are the context that a decoder looks at.
 const WINDOW_MIN = 6
 const WINDOW_MAX = 12
+// The library's clean-up would take back spaces that were streamed already.
+const DECODING = { clean_up_tokenization_spaces: false }
+const NO_BYTES = new Uint8Array(0)
 const REPLACEMENT = '\uFFFD'
 
 export class Tokenizer {
@@ -24,6 +28,7 @@ export class Tokenizer {
   readonly #tokenizer: HuggingFaceTokenizer
   readonly #silent = new Set<number>()
   readonly #longestToken: number
+  readonly #bytes: TokenBytes | null
 
   /**
    * @param definition the content of tokenizer.json
@@ -31,12 +36,15 @@ export class Tokenizer {
    */
   constructor(definition: Json, config: Json) {
     this.#tokenizer = new HuggingFaceTokenizer(definition, config)
-    const specials = [...this.#tokenizer.get_added_tokens_decoder().values()].filter((token) => token.special)
+    const added = [...this.#tokenizer.get_added_tokens_decoder().values()]
+    const specials = added.filter((token) => token.special)
     for (const { id } of specials) this.#silent.add(id)
     this.specialTokens = specials.map((token) => token.content)
     const eos = this.#tokenizer.token_to_id(tokenText(config.eos_token) ?? '')
     this.eosIds = new Set(eos === undefined ? [] : [eos])
     let longest = 1
+    const vocabulary = this.#tokenizer.get_vocab(false)
+    this.#bytes = tokenBytes(definition, vocabulary, new Map(added.map(({ id, content }) => [id, content])))
     for (const token of this.#tokenizer.get_vocab().keys()) longest = Math.max(longest, token?.length ?? 0)
     this.#longestToken = longest
   }
@@ -68,8 +76,20 @@ export class Tokenizer {
   /** The text of ids, special tokens left out; incomplete characters become U+FFFD. '' for none. */
   decode(ids: readonly number[]): string {
     const spoken = ids.filter((id) => this.isSpoken(id))
-    // The library throws on an empty list. Its clean-up would take back spaces that were streamed already.
-    return spoken.length > 0 ? this.#tokenizer.decode(spoken, { clean_up_tokenization_spaces: false }) : ''
+    // The library throws on an empty list.
+    return spoken.length > 0 ? this.#tokenizer.decode(spoken, DECODING) : ''
+  }
+
+  /** @param said ids whose text was given before, by an attempt that was lost */
+  detokenizer(said: readonly number[] = []): Detokenizer {
+    return this.#bytes ? new ByteDetokenizer(this, this.#bytes, said) : new WindowDetokenizer(this, said)
+  }
+
+  /** A token by itself: its text, as far as it is one, and its bytes. */
+  token(id: number): { token: string; bytes: number[] } {
+    const known = this.#bytes?.[id]
+    const text = known ? new TextDecoder().decode(known) : this.#tokenizer.decode([id], DECODING)
+    return { token: text, bytes: [...(known ?? new TextEncoder().encode(text))] }
   }
 
   /** False for special tokens and for ids of a padded vocabulary that mean nothing. */
@@ -78,21 +98,54 @@ export class Tokenizer {
   }
 }
 
-/** Turns the ids of one answer, one at a time, into text; costs one decode of at most WINDOW_MAX ids each. */
-export class Detokenizer {
+/** Turns the ids of one answer, one at a time, into text. */
+export interface Detokenizer {
+  /** The characters that this token completed, '' while it did not complete one. */
+  push(id: number): string
+}
+
+/** For a tokenizer whose tokens are bytes: a look-up, and the bytes of an unfinished character are kept. */
+class ByteDetokenizer implements Detokenizer {
+  readonly #tokenizer: Tokenizer
+  readonly #bytes: TokenBytes
+  readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+  /** The bytes of a character that is not complete yet. */
+  #begun: Uint8Array = NO_BYTES
+  /** A last U+FFFD that was not given yet. */
+  #held = ''
+
+  constructor(tokenizer: Tokenizer, bytes: TokenBytes, said: readonly number[]) {
+    this.#tokenizer = tokenizer
+    this.#bytes = bytes
+    for (const id of said.slice(-WINDOW_MIN)) this.push(id)
+  }
+
+  push(id: number): string {
+    const bytes = this.#bytes[id]
+    if (!bytes || !this.#tokenizer.isSpoken(id)) return ''
+    const all = this.#begun.length > 0 ? Uint8Array.of(...this.#begun, ...bytes) : bytes
+    const end = wholeCharacters(all)
+    const text = this.#held + this.#decoder.decode(all.subarray(0, end))
+    this.#begun = all.subarray(end)
+    const whole = this.#begun.length > 0 ? text.length : wholeLength(text)
+    this.#held = text.slice(whole)
+    return text.slice(0, whole)
+  }
+}
+
+/** For any other: costs one decode of at most WINDOW_MAX ids a token. */
+class WindowDetokenizer implements Detokenizer {
   readonly #tokenizer: Tokenizer
   #window: number[]
   /** How much of the window's text was given, in UTF-16 units. */
   #given: number
 
-  /** @param said ids whose text was given before, by an attempt that was lost */
-  constructor(tokenizer: Tokenizer, said: readonly number[] = []) {
+  constructor(tokenizer: Tokenizer, said: readonly number[]) {
     this.#tokenizer = tokenizer
     this.#window = said.filter((id) => tokenizer.isSpoken(id)).slice(-WINDOW_MIN)
     this.#given = wholeLength(tokenizer.decode(this.#window))
   }
 
-  /** The characters that this token completed, '' while it did not complete one. */
   push(id: number): string {
     if (!this.#tokenizer.isSpoken(id)) return ''
     if (this.#window.length === WINDOW_MAX) this.#slide()

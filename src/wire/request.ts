@@ -14,7 +14,8 @@ import { shown } from './shown.js'
 
 const DAY_MS = 86_400_000
 /** Items of what has many. */
-const MAX = { messages: 1000, stop: 8, metadata: 16 } as const
+const MAX = { messages: 1000, stop: 8, metadata: 16, logit_bias: 300 } as const
+const MAX_TOP_LOGPROBS = 20
 /** Of a metadata key. */
 const MAX_KEY_CHARACTERS = 64
 
@@ -25,6 +26,12 @@ const MessageSchema = Type.Object(
   },
   { additionalProperties: false },
 )
+
+/** What may stand where a union is, in words: of a union the schema's own check only says that no member fits. */
+const ALLOWED: Record<string, string> = {
+  logprobs: `true, false or a whole number from 0 to ${MAX_TOP_LOGPROBS}`,
+  on_disconnect: '"continue", "cancel", "pause" or {"cancel_after_ms": MS}',
+}
 
 const OnDisconnect = Type.Union([
   Type.Enum(['continue', 'cancel', 'pause']),
@@ -42,9 +49,15 @@ export const TaskRequestSchema = Type.Object(
     top_k: Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000_000 })),
     min_p: Type.Optional(Type.Number({ minimum: 0, maximum: 1 })),
     repetition_penalty: Type.Optional(Type.Number({ exclusiveMinimum: 0, maximum: 10 })),
+    presence_penalty: Type.Optional(Type.Number({ minimum: -2, maximum: 2 })),
+    frequency_penalty: Type.Optional(Type.Number({ minimum: -2, maximum: 2 })),
+    logit_bias: Type.Optional(
+      Type.Record(Type.String(), Type.Number({ minimum: -100, maximum: 100 }), { maxProperties: MAX.logit_bias }),
+    ),
     seed: Type.Optional(Type.Integer({ minimum: Number.MIN_SAFE_INTEGER, maximum: Number.MAX_SAFE_INTEGER })),
     stop: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 256 }), { maxItems: MAX.stop })),
-    logprobs: Type.Optional(Type.Boolean()),
+    logprobs: Type.Optional(Type.Union([Type.Boolean(), Type.Integer({ minimum: 0, maximum: MAX_TOP_LOGPROBS })])),
+    n: Type.Optional(Type.Integer({ minimum: 1 })),
     priority: Type.Optional(Type.Integer({ minimum: 0, maximum: 9 })),
     deadline_ms: Type.Optional(Type.Integer({ minimum: 1, maximum: 7 * DAY_MS })),
     max_wait_ms: Type.Optional(Type.Integer({ minimum: 0, maximum: 7 * DAY_MS })),
@@ -85,8 +98,8 @@ export function parseTaskRequest(value: unknown, newSeed: () => number): TaskSpe
     maxTokens: value.max_tokens ?? null,
     sampling: samplingOf(value, newSeed),
     stop: value.stop ?? [],
-    topLogprobs: null,
-    onDisconnect: 'continue',
+    topLogprobs: topLogprobsOf(value),
+    onDisconnect: value.on_disconnect === 'pause' ? 'pause' : 'continue',
     priority: value.priority ?? 5,
     deadlineMs: value.deadline_ms ?? null,
     maxWaitMs: value.max_wait_ms ?? null,
@@ -100,6 +113,11 @@ function metadataOf({ metadata = {} }: TaskRequest): Record<string, string> {
   if (wrong === undefined) return metadata
   const message = `a key of \`metadata\` must have 1 to ${MAX_KEY_CHARACTERS} characters, got ${shown(wrong)}`
   throw new RejoinError('invalid_request', message, { param: 'metadata' })
+}
+
+function topLogprobsOf({ logprobs = false }: TaskRequest): number | null {
+  if (typeof logprobs === 'number') return logprobs
+  return logprobs ? 0 : null
 }
 
 function promptOf({ prompt, messages }: TaskRequest): Prompt {
@@ -116,26 +134,32 @@ function samplingOf(value: TaskRequest, newSeed: () => number): Sampling {
     ...(value.top_k === undefined ? {} : { topK: value.top_k }),
     ...(value.min_p === undefined ? {} : { minP: value.min_p }),
     ...(value.repetition_penalty === undefined ? {} : { repetitionPenalty: value.repetition_penalty }),
+    ...(value.presence_penalty === undefined ? {} : { presencePenalty: value.presence_penalty }),
+    ...(value.frequency_penalty === undefined ? {} : { frequencyPenalty: value.frequency_penalty }),
+    ...(value.logit_bias === undefined ? {} : { logitBias: logitBiasOf(value.logit_bias) }),
     seed: value.seed ?? newSeed(),
   }
 }
 
-// Better refused by name than accepted and not honoured.
-function refuseUnsupported(value: TaskRequest): void {
-  const refused =
-    value.logprobs === true
-      ? 'logprobs'
-      : value.webhook !== undefined
-        ? 'webhook'
-        : value.on_disconnect !== undefined && value.on_disconnect !== 'continue'
-          ? 'on_disconnect'
-          : null
-  if (refused !== null) {
-    throw new RejoinError('unsupported_field', `\`${refused}\` with this value is not supported yet`, {
-      param: refused,
-    })
-  }
+// The keys of an object are texts; of an id there is one spelling, so that none is given twice.
+function logitBiasOf(given: Record<string, number>): [id: number, bias: number][] {
+  return Object.entries(given).map(([id, bias]) => {
+    if (/^(0|[1-9]\d{0,8})$/.test(id)) return [Number(id), bias]
+    const message = `a key of \`logit_bias\` must be a token id, a whole number from 0, got ${shown(id)}`
+    throw new RejoinError('invalid_request', message, { param: 'logit_bias' })
+  })
 }
+
+// Better refused by name than accepted and not honoured.
+function refuseUnsupported({ n = 1, webhook, on_disconnect = 'continue' }: TaskRequest): void {
+  if (n !== 1) throw unsupported('n', `\`n\` must be 1, got ${n}: one task is one answer; make ${n} tasks`)
+  if (webhook !== undefined) throw unsupported('webhook', '`webhook` is not supported yet')
+  if (on_disconnect === 'continue' || on_disconnect === 'pause') return
+  throw unsupported('on_disconnect', '`on_disconnect` with this value is not supported yet')
+}
+
+const unsupported = (param: string, message: string): RejoinError =>
+  new RejoinError('unsupported_field', message, { param })
 
 /**
  * What can be long is looked at first, and by hand: the schema's own check lists what is wrong with every item, which
@@ -177,7 +201,7 @@ function firstFault(value: unknown): RejoinError {
   const name = dotted(fault.instancePath)
   const message =
     fault.keyword === 'anyOf'
-      ? 'must be one of its allowed values'
+      ? `must be ${ALLOWED[name] ?? 'one of its allowed values'}`
       : fault.keyword === 'enum'
         ? `must be one of ${fault.params.allowedValues.join(', ')}`
         : fault.message

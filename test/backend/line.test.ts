@@ -19,7 +19,7 @@ test('a line knows how many are ahead of each task, whoever came, was taken or l
       for (const [number, step] of steps.entries()) {
         if (step.type === 'add') {
           // Only the id matters to a line.
-          line.add({ id: `task_${number}` } as Task)
+          line.add({ id: `task_${number}` } as Task, number)
           expected.push(`task_${number}`)
         } else if (step.type === 'take') {
           const taken = line.take(step.max).map(({ id }) => id)
@@ -34,6 +34,7 @@ test('a line knows how many are ahead of each task, whoever came, was taken or l
           expected.map((_, index) => index),
         )
         assert.equal(line.size, expected.length)
+        assert.equal(line.oldest, expected[0] === undefined ? Number.POSITIVE_INFINITY : Number(expected[0].slice(5)))
       }
     }),
   )

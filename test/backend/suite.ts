@@ -302,6 +302,15 @@ export function backendSuite(name: string, make: Make): void {
       assert.deepEqual(stale, [b, c])
     })
 
+    test('says before it is asked to take more why it would not', async (t) => {
+      const backend = await open(t, { maxQueue: 3, maxQueueBytes: 100 })
+      await enqueue(backend, aTask({ bytes: 60 }))
+
+      assert.deepEqual(backend.full(2, 40), null)
+      assert.deepEqual(backend.full(3, 0), { type: 'full', bound: 'queue', max: 3 })
+      assert.deepEqual(backend.full(1, 41), { type: 'full', bound: 'bytes', max: 100 })
+    })
+
     test('a position counts the tasks that go first', async (t) => {
       const backend = await open(t)
       const tasks = [5, 5, 9, 0].map((priority) => aTask({ priority }))
@@ -318,26 +327,68 @@ export function backendSuite(name: string, make: Make): void {
       assert.deepEqual([backend.ahead('other', 0), backend.position(newTaskId())], [0, null])
     })
 
-    test('whatever is added, taken and canceled, the order and the positions are those of a sorted list', async (t) => {
+    test('a patient task is not kept waiting for ever by a stream of urgent ones', async (t) => {
+      const backend = await open(t)
+      const patient = [aTask({ priority: 0 }), aTask({ priority: 0 })]
+      for (const task of patient) await enqueue(backend, task)
+      const order: TaskId[] = []
+
+      for (let i = 0; i < 40; i++) {
+        await enqueue(backend, aTask({ priority: 9 }))
+        await enqueue(backend, aTask({ priority: 9 }))
+        order.push(...ids(await backend.take('m', 1, NEVER)))
+      }
+
+      assert.deepEqual(
+        patient.map(({ id }) => order.indexOf(id)),
+        [15, 31],
+      )
+    })
+
+    test('of those that have waited, the 16th is the longest, whatever its priority', async (t) => {
+      const backend = await open(t)
+      const tasks = [3, 1, 2].map((priority) => aTask({ priority }))
+      for (const task of tasks) await enqueue(backend, task)
+      for (let i = 0; i < 60; i++) await enqueue(backend, aTask({ priority: 9 }))
+
+      const order = ids(await backend.take('m', 50, NEVER))
+
+      assert.deepEqual(
+        tasks.map(({ id }) => order.indexOf(id)),
+        [15, 31, 47],
+      )
+    })
+
+    test('whatever is added, taken and canceled, order and positions are those of a sorted list and of age', async (t) => {
       const steps = fc.array(
         fc.oneof(
           fc.record({ type: fc.constant('add' as const), priority: fc.nat(9) }),
           fc.record({ type: fc.constant('take' as const), max: fc.integer({ min: 1, max: 4 }) }),
           fc.record({ type: fc.constant('cancel' as const), index: fc.nat(50) }),
         ),
-        { maxLength: 40 },
+        { maxLength: 120 },
       )
       const property = fc.asyncProperty(steps, async (steps) => {
         const backend = await make(WIDE, t)
         let sorted: Task[] = []
+        const arrived: Task[] = []
+        let taken = 0
+        const next = (): Task => {
+          const longest = arrived.find((task) => sorted.includes(task))
+          const task = ++taken % 16 === 0 ? longest : sorted[0]
+          sorted = sorted.filter((other) => other !== task)
+          return task as Task
+        }
         for (const step of steps) {
           if (step.type === 'add') {
             const task = aTask({ priority: step.priority })
             await enqueue(backend, task)
+            arrived.push(task)
             // A stable sort keeps the order of arrival among equals.
             sorted = [...sorted, task].sort((a, b) => b.spec.priority - a.spec.priority)
           } else if (step.type === 'take' && sorted.length > 0) {
-            assert.deepEqual(ids(await backend.take('m', step.max, NEVER)), ids(sorted.splice(0, step.max)))
+            const expected = Array.from({ length: Math.min(step.max, sorted.length) }, next)
+            assert.deepEqual(ids(await backend.take('m', step.max, NEVER)), ids(expected))
           } else if (step.type === 'cancel' && sorted.length > 0) {
             const [task] = sorted.splice(step.index % sorted.length, 1)
             assert.equal(await backend.cancel((task as Task).id, 'client'), 'taken')

@@ -240,3 +240,37 @@ test('a model that cannot be loaded is refused with its name and the reason', as
 
   await assert.rejects(engine.open(), /^Error: model broken: .*\/nonexistent/)
 })
+
+test('a paused generation frees its slot, and goes on from what it has said under another handle', async (t) => {
+  const watched = watch(t, { slots: 1 })
+  const { engine } = watched
+  await engine.open()
+  const first = engine.start(generation({ tokens: 50, rate: 500 }), [])
+  await firstTokenOf(watched, first)
+
+  engine.pause(first)
+  const end = await endOf(watched, first)
+  const { free } = engine
+  const said = idsOf(watched, first)
+  const second = engine.start(generation({ tokens: 50, rate: 500 }, said), [])
+  await endOf(watched, second)
+
+  assert.deepEqual([end, free], [{ handle: first, type: 'paused' }, 1])
+  assert.deepEqual(
+    [...said, ...idsOf(watched, second)],
+    Array.from({ length: 50 }, (_, i) => i),
+  )
+})
+
+test('a pause that comes after the end changes nothing', async (t) => {
+  const watched = watch(t)
+  const { engine, reports } = watched
+  await engine.open()
+  const handle = engine.start(generation({ tokens: 1 }), [])
+  await endOf(watched, handle)
+
+  engine.pause(handle)
+  await endOf(watched, engine.start(generation({ tokens: 1 }), []))
+
+  assert.equal(reports.filter((report) => report.type === 'end').length, 2)
+})

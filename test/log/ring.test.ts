@@ -63,7 +63,7 @@ test('`lastWithin` finds what a walk over all events finds', () => {
     let end = 0
     for (const length of lengths) {
       end += length
-      ring.append(end, 0, 0)
+      ring.append(end, end * 2, 0)
     }
     const low = ring.first + (a % (ring.last - ring.first + 1))
     const high = low + (b % (ring.last - low + 1))
@@ -73,6 +73,7 @@ test('`lastWithin` finds what a walk over all events finds', () => {
     let expected = low
     for (let seq = low; seq <= high; seq++) if (ring.textEnd(seq) <= textEnd) expected = seq
     assert.equal(found, expected)
+    assert.equal(ring.lastWithinTokens(textEnd * 2, low, high), expected)
   })
 
   fc.assert(property, { numRuns: 500 })

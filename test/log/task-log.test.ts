@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import type { Entry } from '../../src/core/entry.js'
-import { type EventBody, isTerminal, type Seq, type TaskEvent } from '../../src/core/event.js'
+import { type EventBody, isTerminal, type Seq, type TaskEvent, type TokenLogprob } from '../../src/core/event.js'
 import type { Reader } from '../../src/log/reader.js'
 import { TaskLog } from '../../src/log/task-log.js'
 import { anyText } from '../wire/texts.js'
@@ -46,15 +46,29 @@ const merged = (stretch: TaskEvent[]): TaskEvent => {
   const last = stretch.at(-1) as TaskEvent
   let text = ''
   let tokens = 0
+  const logprobs: TokenLogprob[] = []
   for (const event of stretch) {
     assert.equal(event.type, 'token', 'only tokens are merged')
     if (event.type !== 'token') continue
     text += Buffer.from(event.text).toString()
     tokens += event.tokens
+    logprobs.push(...(event.logprobs ?? []))
   }
   const from = stretch.length > 1 ? { from: first.seq } : {}
-  return { task: TASK, seq: last.seq, type: 'token', at: last.at, text, tokens, ...from }
+  const likely = logprobs.length > 0 ? { logprobs } : {}
+  return { task: TASK, seq: last.seq, type: 'token', at: last.at, text, tokens, ...from, ...likely }
 }
+
+/** What a model might say of the answer's token number `k`. */
+const logprobOf = (k: number, alternatives: number): TokenLogprob => ({
+  token: `t${k}`,
+  bytes: [116, k % 256],
+  logprob: -k,
+  top_logprobs: Array.from({ length: alternatives }, (_, i) => ({ token: `a${i}`, bytes: [97, i], logprob: -k - i })),
+})
+
+/** Bytes of JSON that a token with so many alternatives is taken for. */
+const jsonBytesOf = (alternatives: number): number => 72 * (1 + alternatives)
 
 type Step =
   | { type: 'append'; body: EventBody; times: number }
@@ -88,9 +102,16 @@ class Model {
   readonly log = new TaskLog(TASK, SLOTS)
   readonly events: TaskEvent[] = []
   readonly readers: { reader: Reader; seen: Seq; woken: number }[] = []
+  /** Of every token; null: its task did not ask for logprobs. */
+  readonly alternatives: number | null
+  #tokens = 0
+
+  constructor(alternatives: number | null) {
+    this.alternatives = alternatives
+  }
 
   append(body: EventBody): void {
-    const next = event(this.events.length + 1, body)
+    const next = event(this.events.length + 1, this.#withLogprobs(body))
     const woken = this.readers.map(({ woken }) => woken)
     this.events.push(next)
     this.log.append(next)
@@ -99,6 +120,14 @@ class Model {
       woken.map((times) => times + 1),
       'each reader is told once',
     )
+  }
+
+  #withLogprobs(body: EventBody): EventBody {
+    const { alternatives } = this
+    if (body.type !== 'token' || alternatives === null) return body
+    const first = this.#tokens
+    this.#tokens += body.tokens
+    return { ...body, logprobs: Array.from({ length: body.tokens }, (_, i) => logprobOf(first + i, alternatives)) }
   }
 
   attach(after: Seq): void {
@@ -145,12 +174,16 @@ class Model {
     assert.deepEqual((entry as Entry).event, expected)
     assert.ok([seq, seq + 1].includes(expected.at - FIRST_AT))
     // A stretch may be larger than asked for only where no border within it is known any more.
-    if (expected.type === 'token' && Buffer.byteLength(expected.text) > maxBytes) {
+    if (expected.type === 'token' && Math.max(Buffer.byteLength(expected.text), this.jsonBytes(expected)) > maxBytes) {
       const lastBut = Math.max(seq - 1, mine.seen)
       assert.ok(lastBut === mine.seen || lastBut <= this.events.length - SLOTS, `${mine.seen} … ${seq}: ${maxBytes}`)
     }
     mine.seen = seq
     assert.equal(mine.reader.done, seq === this.events.length && isTerminal(this.events.at(-1) as TaskEvent))
+  }
+
+  jsonBytes({ logprobs = [] }: { logprobs?: TokenLogprob[] }): number {
+    return logprobs.length * jsonBytesOf(this.alternatives ?? 0)
   }
 
   text(): string {
@@ -161,13 +194,17 @@ class Model {
 describe('a task log with a small ring', () => {
   test('gives every reader every event once, in order, merged right, whatever happens around it', () => {
     const steps = fc.array(step, { minLength: 1, maxLength: 120 })
-    const property = fc.property(steps, fc.boolean(), fc.nat(60), (steps, ends, maxBytes) => {
-      const model = new Model()
+    const alternatives = fc.constantFrom(null, null, 0, 2)
+    const property = fc.property(steps, fc.boolean(), fc.nat(60), alternatives, (steps, ends, bytes, alternatives) => {
+      const model = new Model(alternatives)
+      // Enough for several tokens with their logprobs, or for several without.
+      const scale = alternatives === null ? 1 : 12
+      const maxBytes = bytes * scale
       model.attach(0)
       for (const step of steps) {
         if (step.type === 'attach') model.attach(step.at % (model.events.length + 2))
         else if (step.type === 'append') for (let i = 0; i < step.times; i++) model.append(step.body)
-        else for (let i = 0; i < step.entries; i++) model.read(step.reader, step.maxBytes)
+        else for (let i = 0; i < step.entries; i++) model.read(step.reader, step.maxBytes * scale)
         assert.equal(model.log.lastSeq, model.events.length)
       }
       if (ends) model.append(COMPLETED)
@@ -181,7 +218,7 @@ describe('a task log with a small ring', () => {
       }
     })
 
-    fc.assert(property, { numRuns: 400 })
+    fc.assert(property, { numRuns: 800 })
   })
 })
 
@@ -326,4 +363,61 @@ test('an ended log gives back the memory it had ahead', () => {
   log.append(event(17, COMPLETED))
 
   assert.ok(log.bytes < before)
+})
+
+const likely = (text: string, first: number, tokens: number): EventBody => ({
+  type: 'token',
+  text,
+  tokens,
+  logprobs: Array.from({ length: tokens }, (_, i) => logprobOf(first + i, 1)),
+})
+
+test('a reader gets the logprobs of exactly the tokens after its position, merged in order', () => {
+  const log = logOf({ type: 'queued', position: 0 }, likely('a', 0, 1), likely('', 1, 2), likely('bc', 3, 2), COMPLETED)
+
+  const all = drain(readerAt(log, 0))
+  const rest = drain(readerAt(log, 3))
+
+  const names = (events: TaskEvent[]): unknown =>
+    events.flatMap((event) => (event.type === 'token' ? event.logprobs?.map(({ token }) => token) : []))
+  assert.deepEqual(names(all), ['t0', 't1', 't2', 't3', 't4'])
+  assert.deepEqual(rest[0], { ...event(4, likely('bc', 3, 2)) })
+})
+
+test('an event of a task without logprobs has no such field', () => {
+  const [entry] = drain(readerAt(logOf(token('a')), 0))
+
+  assert.equal('logprobs' in (entry as TaskEvent), false)
+})
+
+test('an event of no tokens has no logprobs, and does not say that its task has some', () => {
+  const log = logOf(likely('', 0, 0), token('a'))
+
+  assert.deepEqual(drain(readerAt(log, 0), 0), [event(1, token('', 0)), event(2, token('a'))])
+})
+
+test('logprobs bound what is merged, since they are longer than the text', () => {
+  const log = logOf(...Array.from({ length: 10 }, (_, i) => likely('x', i, 1)))
+
+  const events = drain(readerAt(log, 0), 4 * jsonBytesOf(1))
+
+  assert.deepEqual(
+    events.map(({ seq }) => seq),
+    [4, 8, 10],
+  )
+})
+
+test('logprobs that are not one for each token are refused, and so are those that begin in the middle', () => {
+  const log = logOf(likely('a', 0, 1))
+
+  assert.throws(() => log.append(event(2, { ...likely('b', 1, 1), tokens: 2 } as EventBody)), /1 logprobs for 2 tokens/)
+  assert.throws(() => log.append(event(2, token('b'))), /0 logprobs for 1 tokens/)
+  assert.throws(() => logOf(token('a'), likely('b', 1, 1)), /0 for the 1 before/)
+  log.append(event(2, likely('b', 1, 1)))
+})
+
+test('logprobs count as memory', () => {
+  const [without, with20] = [logOf(token('a')), logOf({ ...token('a'), logprobs: [logprobOf(0, 20)] } as EventBody)]
+
+  assert.equal(with20.bytes - without.bytes, 100 + 21 * 136)
 })

@@ -1,18 +1,32 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { argmax, candidates, type SamplerSettings, sample, uniform } from '../../src/model/sampler.js'
+import { History } from '../../src/model/history.js'
+import { penalize } from '../../src/model/penalties.js'
+import { uniform } from '../../src/model/random.js'
+import { Sampler, type SamplerSettings } from '../../src/model/sampler.js'
+import { argmax } from '../../src/model/select.js'
 
-const neutral: SamplerSettings = { temperature: 1, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, seed: 0 }
+const neutral: SamplerSettings = {
+  temperature: 1,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  repetitionPenalty: 1,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  logitBias: [],
+  seed: 0,
+}
 
 /** Logits whose softmax is the given probabilities. */
 const logitsOf = (...probabilities: number[]): Float32Array => Float32Array.from(probabilities, Math.log)
 
 const draw = (logits: Float32Array, settings: Partial<SamplerSettings>, position = 0, seen: number[] = []): number =>
-  sample(logits.slice(), { ...neutral, ...settings }, seen, position)
+  new Sampler(logits.length).sample(logits.slice(), { ...neutral, ...settings }, new History(seen), position)
 
 const allowed = (logits: Float32Array, settings: Partial<SamplerSettings>): number[] => [
-  ...candidates(logits, argmax(logits), { ...neutral, ...settings }).ids,
+  ...new Sampler(logits.length).candidates(logits, { ...neutral, ...settings }).ids,
 ]
 
 const add = (counts: number[], at: number): void => {
@@ -97,10 +111,107 @@ test('a repetition penalty makes every seen token less likely, whatever the sign
   assert.equal(draw(logits, { temperature: 1, repetitionPenalty: 1e-300 }, 0, [1]), 1)
 })
 
+test('a presence penalty is taken once, a frequency penalty as often as the answer has the token, the prompt aside', () => {
+  const logits = Float32Array.of(3, 2.5, 2, 1)
+  const history = new History([0, 0, 0], [1, 1, 2])
+  const row = (settings: Partial<SamplerSettings>): number[] => {
+    const changed = logits.slice()
+    penalize(changed, { ...neutral, ...settings }, history)
+    return [...changed]
+  }
+
+  assert.deepEqual(row({ presencePenalty: 0.5 }), [3, 2, 1.5, 1])
+  assert.deepEqual(row({ frequencyPenalty: 0.5 }), [3, 1.5, 1.5, 1])
+  assert.deepEqual(row({ presencePenalty: -1, frequencyPenalty: 1 }), [3, 1.5, 2, 1])
+  history.push(3)
+  assert.deepEqual(row({ presencePenalty: 0.5 }), [3, 2, 1.5, 0.5])
+})
+
+test('the repetition penalty counts a token once, in prompt or answer, and goes before what is subtracted', () => {
+  const logits = Float32Array.of(4, 4, -2, 1)
+  const history = new History([0, 0], [2, 2])
+
+  penalize(logits, { ...neutral, repetitionPenalty: 2, presencePenalty: 1 }, history)
+
+  assert.deepEqual([...logits], [2, 4, -5, 1])
+})
+
+test('a bias is added before the penalties, and ids outside the vocabulary are ignored', () => {
+  const logits = Float32Array.of(1, 1, 1)
+  const logitBias: [number, number][] = [
+    [0, 3],
+    [2, -100],
+    [3, 5],
+    [-1, 5],
+  ]
+
+  penalize(logits, { ...neutral, logitBias, repetitionPenalty: 2 }, new History([0]))
+
+  assert.deepEqual([...logits], [2, 1, -99])
+})
+
+test('a bias of -100 bans a token and one of 100 forces it', () => {
+  const logits = logitsOf(0.98, 0.01, 0.01)
+
+  const banned = shares(3, 2000, (i) => draw(logits, { logitBias: [[0, -100]], seed: i }))
+  const forced = shares(3, 2000, (i) => draw(logits, { logitBias: [[2, 100]], seed: i }))
+
+  assert.equal(banned[0], 0)
+  assert.deepEqual(forced, [0, 0, 1])
+})
+
+test('when everything is banned alike the model chooses as if nothing was', () => {
+  const logits = Float32Array.of(1, 3, 2)
+  const logitBias: [number, number][] = [
+    [0, -100],
+    [1, -100],
+    [2, -100],
+  ]
+
+  assert.equal(draw(logits, { temperature: 0, logitBias }), 1)
+  assert.deepEqual(
+    shares(3, 2000, (i) => draw(logits, { logitBias, seed: i })),
+    shares(3, 2000, (i) => draw(logits, { seed: i })),
+  )
+})
+
+test('no bias and no penalty makes a token possible that the model rules out', () => {
+  const logits = Float32Array.of(0, Number.NEGATIVE_INFINITY, 0)
+  const settings = { logitBias: [[1, 100]] as [number, number][], repetitionPenalty: 0.5, frequencyPenalty: -2 }
+
+  const drawn = shares(3, 1000, (i) => draw(logits, { ...settings, seed: i }, 0, [1]))
+
+  assert.equal(drawn[1], 0)
+  const nothing = Float32Array.of(Number.NEGATIVE_INFINITY, Number.NaN)
+  assert.throws(() => draw(nothing, { ...settings, temperature: 0 }, 0, [0]), { code: 'model_failed' })
+})
+
+test('a history tells the distinct ids in the order in which they came, however late it is asked', () => {
+  const history = new History([5, 3, 5], [3, 8])
+  const before = { everything: [...history.everything().ids], answer: [...history.answer().counts] }
+
+  for (const id of [8, 8, 1]) history.push(id)
+
+  assert.deepEqual(before, { everything: [5, 3, 8], answer: [1, 1] })
+  assert.deepEqual([...history.everything().ids], [5, 3, 8, 1])
+  assert.deepEqual([...history.answer().ids], [3, 8, 1])
+  assert.deepEqual([...history.answer().counts], [1, 3, 1])
+})
+
 test('logits that are not finite are the model’s failure, not a token', () => {
   for (const logits of [[Number.NaN], [Number.NEGATIVE_INFINITY], [0, Number.POSITIVE_INFINITY]]) {
-    assert.throws(() => draw(Float32Array.from(logits), {}), { code: 'model_failed' })
+    for (const settings of [{}, { temperature: 0 }, { topK: 1 }, { minP: 0.1 }, { topP: 0.9 }]) {
+      assert.throws(() => draw(Float32Array.from(logits), settings), { code: 'model_failed' })
+    }
   }
+})
+
+test('random numbers stay what they were, or recorded answers would go on differently', () => {
+  assert.equal(uniform(0, 0), 0.5325131147110422)
+  assert.equal(uniform(42, 7), 0.6201243924537485)
+  assert.equal(uniform(-1, 1000), 0.12406854179795657)
+  assert.equal(uniform(2 ** 53 - 1, 3), 0.9455011745052697)
+  assert.equal(uniform(-(2 ** 32), 149_999), 0.19607422859184565)
 })
 
 test('random numbers depend on all of the seed and on the position, and nothing else', () => {
@@ -152,7 +263,10 @@ const anySettings = fc.record({
 })
 
 /** The filters as their definitions say, by sorting everything. */
-const allowedByDefinition = (logits: Float32Array, { temperature, topK, topP, minP }: SamplerSettings) => {
+const allowedByDefinition = (
+  logits: Float32Array,
+  { temperature, topK, topP, minP }: Pick<SamplerSettings, 'temperature' | 'topK' | 'topP' | 'minP'>,
+) => {
   const weight = (id: number): number => Math.exp(((logits[id] as number) - (logits[best] as number)) / temperature)
   const best = argmax(logits)
   let sorted = [...logits.keys()].sort((a, b) => (logits[b] as number) - (logits[a] as number) || a - b)

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { Detokenizer, Tokenizer } from '../../src/model/tokenizer.js'
+import { Tokenizer } from '../../src/model/tokenizer.js'
 import { MODEL_DIR } from './answer.js'
 
 const byteLevel = Tokenizer.load(MODEL_DIR)
@@ -38,7 +38,7 @@ const sentencePiece = new Tokenizer(
 )
 
 const pieces = (tokenizer: Tokenizer, ids: number[], said: number[] = []): string[] => {
-  const detokenizer = new Detokenizer(tokenizer, said)
+  const detokenizer = tokenizer.detokenizer(said)
   return ids.map((id) => detokenizer.push(id))
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ended, post, scripted, sseEvents, startGateway, submit, type TaskObject } from './harness.js'
+import { SocketClient } from './socket-client.js'
 
 test('a task is accepted at once and ends with its whole text', async (t) => {
   const { url } = await startGateway(t)
@@ -58,4 +59,25 @@ test('a WebSocket path that is asked without an upgrade says what it wants', asy
 
   assert.equal(response.status, 426)
   assert.equal(response.headers.get('upgrade'), 'websocket')
+})
+
+test('a prompt that can never fit is a bad request with both numbers, over HTTP and on a WebSocket', async (t) => {
+  const { url } = await startGateway(t, { model: ['default'] })
+  const request = { messages: [{ role: 'user', content: 'Once upon a time. '.repeat(1000) }] }
+  const client = await SocketClient.open(t, url)
+
+  const response = await post(url, JSON.stringify(request))
+  client.send({ type: 'submit', ref: 1, ...request })
+  const frame = await client.next()
+
+  const { error } = (await response.json()) as { error: Record<string, string> }
+  assert.deepEqual([response.status, response.headers.get('x-should-retry')], [400, 'false'])
+  assert.match(error.message ?? '', /^the prompt has (at least )?\d+ tokens, .* room for 512$/)
+  assert.deepEqual(error, {
+    message: error.message,
+    type: 'invalid_request_error',
+    code: 'prompt_too_long',
+    param: 'messages',
+  })
+  assert.deepEqual(frame, { type: 'error', ref: 1, error })
 })

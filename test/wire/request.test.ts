@@ -35,13 +35,17 @@ const VALID_FIELDS = {
   top_k: fc.integer({ min: 0, max: 1_000_000 }),
   min_p: number(0, 1),
   repetition_penalty: above0(10),
+  presence_penalty: number(-2, 2),
+  frequency_penalty: number(-2, 2),
+  logit_bias: fc.dictionary(fc.nat(999_999_999).map(String), number(-100, 100), { maxKeys: 300 }),
   seed: fc.maxSafeInteger(),
   stop: fc.array(text(1, 256), { maxLength: 8 }),
-  logprobs: fc.constant(false),
+  logprobs: fc.oneof(fc.boolean(), fc.nat(20)),
+  n: fc.constant(1),
   priority: fc.integer({ min: 0, max: 9 }),
   deadline_ms: fc.integer({ min: 1, max: 7 * DAY_MS }),
   max_wait_ms: fc.integer({ min: 0, max: 7 * DAY_MS }),
-  on_disconnect: fc.constant('continue'),
+  on_disconnect: fc.constantFrom('continue', 'pause'),
   metadata: fc.dictionary(text(1, 64), text(0, 512), { maxKeys: 16 }),
 }
 const messages = fc.array(
@@ -65,6 +69,9 @@ describe('the request checker', () => {
         ...('top_k' in request ? { topK: request.top_k } : {}),
         ...('min_p' in request ? { minP: zeroed(request.min_p) } : {}),
         ...('repetition_penalty' in request ? { repetitionPenalty: request.repetition_penalty } : {}),
+        ...('presence_penalty' in request ? { presencePenalty: zeroed(request.presence_penalty) } : {}),
+        ...('frequency_penalty' in request ? { frequencyPenalty: zeroed(request.frequency_penalty) } : {}),
+        ...('logit_bias' in request ? { logitBias: biases(request.logit_bias as Record<string, number>) } : {}),
         seed: request.seed ?? SEED,
       }
       const expected = {
@@ -73,8 +80,8 @@ describe('the request checker', () => {
         maxTokens: request.max_tokens ?? null,
         sampling,
         stop: request.stop ?? [],
-        topLogprobs: null,
-        onDisconnect: 'continue',
+        topLogprobs: request.logprobs === true ? 0 : request.logprobs === false ? null : (request.logprobs ?? null),
+        onDisconnect: request.on_disconnect ?? 'continue',
         priority: request.priority ?? 5,
         deadlineMs: request.deadline_ms ?? null,
         maxWaitMs: request.max_wait_ms ?? null,
@@ -137,7 +144,12 @@ describe('the request checker', () => {
     ['seed', [0.5, 2 ** 53, -(2 ** 53), '1', null]],
     ['stop', ['\n', null, {}, Array(9).fill('x')]],
     ['stop.0', [[''], [1], ['s'.repeat(257)], [null]]],
-    ['logprobs', [1, 'true', null]],
+    ['presence_penalty', [-2.1, 2.1, '1', null]],
+    ['frequency_penalty', [-2.1, 2.1, '1', null]],
+    ['logit_bias', ['x', 1, null, [1], { '-1': 1 }, { '01': 1 }, { '1e3': 1 }, { x: 1 }, { '1000000000': 1 }]],
+    ['logit_bias.7', [{ 7: 100.1 }, { 7: -100.1 }, { 7: '1' }, { 7: null }]],
+    ['logprobs', [-1, 21, 1.5, 'true', null, []]],
+    ['n', [0, 1.5, '1', null]],
     ['priority', [-1, 10, 0.5, '5', null]],
     ['deadline_ms', [0, -1, 7 * DAY_MS + 1, 1.5, '1', null]],
     ['max_wait_ms', [-1, 7 * DAY_MS + 1, 0.5, '1', null]],
@@ -208,10 +220,9 @@ describe('the request checker', () => {
 
   test('refuses by name what it cannot honour yet', () => {
     const unsupported: [string, unknown][] = [
-      ['logprobs', true],
+      ['n', 2],
       ['webhook', { url: 'https://example.com' }],
       ['on_disconnect', 'cancel'],
-      ['on_disconnect', 'pause'],
       ['on_disconnect', { cancel_after_ms: 1000 }],
     ]
 
@@ -220,10 +231,31 @@ describe('the request checker', () => {
     }
   })
 
+  test('tells who asks for several answers how to get them', () => {
+    assert.throws(() => parse({ prompt: 'x', n: 3 }), {
+      message: '`n` must be 1, got 3: one task is one answer; make 3 tasks',
+    })
+  })
+
+  test('says in words what may stand where there are several forms', () => {
+    assert.throws(() => parse({ prompt: 'x', logprobs: 21 }), {
+      message: '`logprobs` must be true, false or a whole number from 0 to 20, got 21',
+    })
+    assert.throws(() => parse({ prompt: 'x', on_disconnect: 'stop' }), {
+      message: '`on_disconnect` must be "continue", "cancel", "pause" or {"cancel_after_ms": MS}, got "stop"',
+    })
+  })
+
+  test('takes `logprobs` as a yes without alternatives, a no, or a number of them', () => {
+    const taken = [true, false, 0, 20].map((logprobs) => parse({ prompt: 'x', logprobs }).topLogprobs)
+
+    assert.deepEqual(taken, [0, null, 0, 20])
+  })
+
   test('refuses an unknown field of `on_disconnect`, and says so in words that fit', () => {
     assert.throws(() => parse({ prompt: 'x', on_disconnect: { after_ms: 1 } }), {
       name: 'RejoinError',
-      message: /`on_disconnect(\.after_ms)?` (must be one of its allowed values|is not a field)/,
+      message: /`on_disconnect(\.after_ms)?` (must be "continue"|is not a field)/,
     })
   })
 
@@ -300,6 +332,13 @@ describe('the JSON reader', () => {
   })
 })
 
+/** As the checker makes them: integer keys of an object are in ascending order. */
+const biases = (given: Record<string, number>): [number, unknown][] =>
+  Object.keys(given)
+    .map(Number)
+    .sort((a, b) => a - b)
+    .map((id) => [id, zeroed(given[id])])
+
 /** JSON has no -0. */
 const zeroed = (value: unknown): unknown => (value === 0 ? 0 : value)
 
@@ -308,6 +347,7 @@ test('of any number of unknown fields one is named, and what is over its bound i
 
   assert.deepEqual(refusal({ prompt: 'x', ...unknown }), { code: 'unknown_field', param: 'k0' })
   assert.deepEqual(refusal({ prompt: 'x', metadata: unknown }), { code: 'invalid_request', param: 'metadata' })
+  assert.deepEqual(refusal({ prompt: 'x', logit_bias: unknown }), { code: 'invalid_request', param: 'logit_bias' })
   assert.deepEqual(refusal({ prompt: 'x', stop: Array(50_000).fill(1) }), { code: 'invalid_request', param: 'stop' })
   assert.deepEqual(refusal({ messages: Array(50_000).fill(1) }), { code: 'invalid_request', param: 'messages' })
 })

@@ -7,7 +7,7 @@
 import { type CanceledBy, isTerminal } from '../../core/event.js'
 import type { TaskId } from '../../core/id.js'
 import type { Idempotency, Task } from '../../core/task.js'
-import type { Backend, Canceling, Enqueued, Flush, Known, QueueView } from '../backend.js'
+import type { Backend, Canceling, Enqueued, Flush, Full, Known, QueueView } from '../backend.js'
 import { Keys } from './keys.js'
 import { Queue } from './queue.js'
 
@@ -54,9 +54,8 @@ export class EmbeddedBackend implements Backend, QueueView {
       if (known) return known
       if (this.#keys.full) return { type: 'full', bound: 'keys', max: this.#options.maxIdempotencyKeys }
     }
-    const { maxQueue, maxQueueBytes } = this.#options
-    if (this.#depth >= maxQueue) return { type: 'full', bound: 'queue', max: maxQueue }
-    if (this.#bytes + task.bytes > maxQueueBytes) return { type: 'full', bound: 'bytes', max: maxQueueBytes }
+    const full = this.full(1, task.bytes)
+    if (full) return full
     this.#keys.add(task)
     this.#holds.set(task.id, { task, attempt: 0, waiting: true })
     this.#depth++
@@ -117,6 +116,13 @@ export class EmbeddedBackend implements Backend, QueueView {
 
   onCancel(listener: (id: TaskId, by: CanceledBy) => void): void {
     this.#onCancel = listener
+  }
+
+  full(tasks: number, bytes: number): Full | null {
+    const { maxQueue, maxQueueBytes } = this.#options
+    if (this.#depth + tasks > maxQueue) return { type: 'full', bound: 'queue', max: maxQueue }
+    if (this.#bytes + bytes > maxQueueBytes) return { type: 'full', bound: 'bytes', max: maxQueueBytes }
+    return null
   }
 
   position(id: TaskId): number | null {

@@ -10,7 +10,7 @@ import { lowerBound } from '../../core/sorted.js'
 import type { Task } from '../../core/task.js'
 
 export class Line {
-  readonly #waiting = new Map<TaskId, { task: Task; ticket: number }>()
+  readonly #waiting = new Map<TaskId, { task: Task; ticket: number; arrival: number }>()
   #nextTicket = 0
   /** Every ticket below has left. */
   #head = 0
@@ -21,8 +21,15 @@ export class Line {
     return this.#waiting.size
   }
 
-  add(task: Task): void {
-    this.#waiting.set(task.id, { task, ticket: this.#nextTicket++ })
+  /** The arrival of the task at the head; Infinity when there is none. */
+  get oldest(): number {
+    for (const { arrival } of this.#waiting.values()) return arrival
+    return Number.POSITIVE_INFINITY
+  }
+
+  /** `arrival` tells the order among the tasks of several lines. */
+  add(task: Task, arrival: number): void {
+    this.#waiting.set(task.id, { task, ticket: this.#nextTicket++, arrival })
   }
 
   take(max: number): Task[] {

@@ -1,0 +1,95 @@
+/**
+ * One task in the hands of a dispatcher: what its attempts share, and what follows from it as events.
+ *
+ * Pure: nothing here moves a run from one place to another or records anything.
+ */
+import type { EventBody } from '../core/event.js'
+import type { End, Handle } from '../engine/messages.js'
+import type { TaskRecord } from './record.js'
+import type { Saying } from './recorder.js'
+
+export type Run = {
+  record: TaskRecord
+  attempt: number
+  /** The attempt that said `started` last: one that goes on after a pause does not say it again. */
+  startedAttempt: number
+  /** Null while it has no slot. */
+  handle: Handle | null
+  /** When it got its slot, unix ms. */
+  slotSince: number
+  /** With a slot, before `slotSince`. */
+  servedMs: number
+  /** What the answer has so far: the next attempt goes on from here. */
+  ids: number[]
+  promptTokens: number
+  maxTokens: number
+  percent: number
+  firstTokenAt: number | null
+}
+
+export const newRun = (record: TaskRecord): Run => ({
+  record,
+  attempt: 1,
+  startedAttempt: 0,
+  handle: null,
+  slotSince: 0,
+  servedMs: 0,
+  ids: [],
+  promptTokens: 0,
+  maxTokens: 0,
+  percent: 0,
+  firstTokenAt: null,
+})
+
+export const says = (run: Run, bodies: EventBody[]): Saying => ({ record: run.record, attempt: run.attempt, bodies })
+
+/** False: decoding would be for nobody, and its maker wants it to wait. */
+export const mayRun = ({ record }: Run): boolean => record.task.spec.onDisconnect !== 'pause' || record.log.readers > 0
+
+export const canceling = ({ record }: Run): EventBody => ({ type: 'canceled', by: record.canceledBy ?? 'client' })
+
+export const modelFailed = (reason: string): EventBody => ({
+  type: 'failed',
+  error: { code: 'model_failed', message: `no worker can load the model: ${reason}` },
+})
+
+/** The quarters of the known work that were passed since the last time. */
+export function progress(run: Run): number[] {
+  const passed: number[] = []
+  while (run.maxTokens > 0 && run.percent < 100 && run.ids.length * 100 >= (run.percent + 25) * run.maxTokens) {
+    run.percent += 25
+    passed.push(run.percent)
+  }
+  return passed
+}
+
+export function ending(run: Run, end: End): EventBody {
+  switch (end.type) {
+    case 'completed': {
+      const { createdAt } = run.record.task
+      const { startedAt } = run.record.state
+      return {
+        type: 'completed',
+        finish_reason: end.finishReason,
+        usage: {
+          prompt_tokens: run.promptTokens,
+          cached_tokens: end.cachedTokens,
+          completion_tokens: run.ids.length,
+        },
+        timings: {
+          queued_ms: (startedAt ?? Date.now()) - createdAt,
+          first_token_ms: run.firstTokenAt === null ? null : run.firstTokenAt - createdAt,
+          total_ms: Date.now() - createdAt,
+        },
+      }
+    }
+    case 'failed':
+      return { type: 'failed', error: { code: end.code, message: end.message } }
+    case 'canceled':
+    // Its cancel came when the pause was on its way: no slot is left that could answer it.
+    case 'paused':
+      return canceling(run)
+    default:
+      return end satisfies never
+  }
+}
