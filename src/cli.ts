@@ -35,10 +35,10 @@ async function serve(config: Parameters<typeof start>[0] & { 'log-level': string
 }
 
 function greet({ url, gateway, models }: Running): void {
-  const prompt = gateway.models[0] === 'scripted' ? '{\\"tokens\\":50,\\"rate\\":10}' : SAMPLE_PROMPT
-  process.stdout.write(`Rejoin listens on ${url}
-Models: ${gateway.models.join(', ')}
-${models.map(memory).join('')}Try:    curl -N ${url}/v1/tasks -H 'Accept: text/event-stream' -d '{"prompt":"${prompt}"}'
+  process.stdout.write(`Rejoin listens on ${url}\nModels: ${gateway.models.join(', ')}\n${models.map(memory).join('')}`)
+  if (gateway.defaultModel === null) return
+  const prompt = gateway.defaultModel === 'scripted' ? '{\\"tokens\\":50,\\"rate\\":10}' : SAMPLE_PROMPT
+  process.stdout.write(`Try:    curl -N ${url}/v1/tasks -H 'Accept: text/event-stream' -d '{"prompt":"${prompt}"}'
 `)
 }
 

@@ -53,6 +53,8 @@ export async function start(given: Partial<Config> = {}, logger: Logger = SILENT
   const gateway = new Gateway(
     {
       models,
+      maxQueue: config['max-queue'],
+      maxQueueBytes: config['max-queue-bytes'],
       maxAttempts: config['max-attempts'],
       maxInFlight: config['max-in-flight'],
       maxRingEvents: config['max-ring-events'],

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Generation, OnnxSource } from '../../src/model/model.js'
-import { planSource } from '../../src/model/source.js'
+import { planDecoder } from '../../src/model/source.js'
 
 /** From dist/bench/batch. */
 export const MODEL_DIR = fileURLToPath(new URL('../../../models/default', import.meta.url))
@@ -17,7 +17,7 @@ export const PROMPTS: string[] = (
 ).map(({ prompt }) => prompt)
 
 export const benchSource = (options: { slots: number; threads: number }): OnnxSource =>
-  planSource('bench', MODEL_DIR, {
+  planDecoder('bench', MODEL_DIR, {
     file: MODEL_FILE,
     maxKvBytes: 1024 * 1_048_576,
     prefixCacheBytes: 0,

@@ -33,7 +33,7 @@ export type Sampling = {
 }
 
 export type TaskSpec = {
-  /** The name of a served model; absent: the first one. */
+  /** The name of a served model; absent: the first one that makes text. */
   model?: string
   prompt: Prompt
   /** Null when the caller did not say; the default is the model's. */

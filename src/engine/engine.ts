@@ -8,11 +8,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from 'node:worker_threads'
 import { Piscina } from 'piscina'
-import type { Generation, ModelSource } from '../model/model.js'
+import type { Generation, TextSource } from '../model/model.js'
 import type { FromWorker, Handle, ToWorker, WorkerFlush, WorkerStart } from './messages.js'
 
 export type EngineOptions = {
-  source: ModelSource
+  source: TextSource
   workers: number
   /** Token events on their way from one worker before it waits. */
   maxInFlight: number

@@ -6,12 +6,13 @@
  * token costs ten times as much.
  */
 import type { FinishReason } from '../core/event.js'
-import type { Generation, ModelSource } from '../model/model.js'
+import type { Embedding } from '../model/encoder.js'
+import type { Generation, TextSource } from '../model/model.js'
 
 export type Handle = number
 
 /** What a worker thread is started with. */
-export type WorkerStart = { source: ModelSource; port: import('node:worker_threads').MessagePort; maxInFlight: number }
+export type WorkerStart = { source: TextSource; port: import('node:worker_threads').MessagePort; maxInFlight: number }
 
 export type ToWorker =
   | { type: 'start'; handle: Handle; generation: Generation; stop: string[] }
@@ -49,3 +50,6 @@ export type WorkerFlush = {
 }
 
 export type FromWorker = { type: 'ready'; slots: number; note: string | null } | WorkerFlush
+
+/** What an encoder's thread answers to a piece of work; `unloadable`: it has no model to do it with. */
+export type EncoderReply = { type: 'embeddings'; embeddings: Embedding[] } | { type: 'unloadable'; reason: string }

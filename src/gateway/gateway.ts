@@ -10,6 +10,8 @@ import type { CanceledBy, Seq } from '../core/event.js'
 import { newTaskId, type TaskId } from '../core/id.js'
 import type { Logger } from '../core/logger.js'
 import type { Idempotency, Prompt, Task, TaskSpec, TaskStatus } from '../core/task.js'
+import { Embedder, type Embeddings } from '../engine/embedder.js'
+import { EncoderThreads } from '../engine/encoder-threads.js'
 import { isLong, PromptEncoder } from '../engine/prompt-encoder.js'
 import type { Reader } from '../log/reader.js'
 import type { ModelSource } from '../model/model.js'
@@ -21,8 +23,11 @@ import { numbered, Recorder } from './recorder.js'
 import { Registry, type Retention } from './registry.js'
 
 export type GatewayOptions = Retention & {
-  /** The first one is the default. */
+  /** The first one that makes text is the default for tasks, the first encoder for embeddings. */
   models: { source: ModelSource; workers: number }[]
+  /** Of each encoder: requests that may wait, and bytes of their texts. */
+  maxQueue: number
+  maxQueueBytes: number
   maxAttempts: number
   maxInFlight: number
   maxRingEvents: number
@@ -46,12 +51,12 @@ export class Gateway {
   readonly #registry: Registry
   readonly #recorder: Recorder
   readonly #dispatchers = new Map<string, Dispatcher>()
+  readonly #embedders = new Map<string, Embedder>()
   readonly #deadlines = new Map<TaskId, NodeJS.Timeout>()
   readonly #encoder = new PromptEncoder()
   /** Requests whose prompts are being encoded: each has a place in the queue. */
   readonly #encoding = { size: 0, bytes: 0 }
   readonly #sweeper: NodeJS.Timeout
-  readonly #defaultModel: string
   #ordinal = 0
   #readers = 0
   #opened = false
@@ -65,6 +70,11 @@ export class Gateway {
     this.#recorder = new Recorder(backend, (record) => this.#ended(record))
     for (const { source, workers } of options.models) {
       const { maxAttempts, maxInFlight } = options
+      if (source.type === 'encoder') {
+        const embedder = new Embedder({ ...options, model: source.name }, new EncoderThreads(source, workers), logger)
+        this.#embedders.set(source.name, embedder)
+        continue
+      }
       const recordOf = (task: Task): TaskRecord => this.#recordOf(task)
       const dispatcher = new Dispatcher(
         { source, workers, maxInFlight, maxAttempts },
@@ -75,20 +85,20 @@ export class Gateway {
       )
       this.#dispatchers.set(source.name, dispatcher)
     }
-    this.#defaultModel = options.models[0]?.source.name ?? ''
     backend.onCancel((id, by) => this.#cancelRunning(id, by))
     this.#sweeper = setInterval(() => this.sweep(Date.now()), SWEEP_MS).unref()
   }
 
   /** Loads the models; tasks are accepted before that and wait. @throws when one does not load */
   async open(): Promise<void> {
-    await Promise.all([...this.#dispatchers.values()].map((dispatcher) => dispatcher.open()))
+    await Promise.all([...this.dispatchers, ...this.embedders].map((part) => part.open()))
     this.#opened = true
   }
 
   /** Every model is loaded, and the gateway is not on its way out. */
   get ready(): boolean {
-    return this.#opened && !this.#draining && this.dispatchers.every(({ engine }) => engine.ready)
+    const parts = [...this.dispatchers.map(({ engine }) => engine), ...this.embedders.map(({ encoders }) => encoders)]
+    return this.#opened && !this.#draining && parts.every(({ ready }) => ready)
   }
 
   get draining(): boolean {
@@ -96,16 +106,26 @@ export class Gateway {
   }
 
   get models(): string[] {
-    return [...this.#dispatchers.keys()]
+    return this.#options.models.map(({ source }) => source.name)
+  }
+
+  /** What a task that names no model gets; null when none makes text. */
+  get defaultModel(): string | null {
+    return this.dispatchers[0]?.model ?? null
   }
 
   get dispatchers(): Dispatcher[] {
     return [...this.#dispatchers.values()]
   }
 
+  get embedders(): Embedder[] {
+    return [...this.#embedders.values()]
+  }
+
   /** Accepts a task, or finds the one that the same idempotency key made before.
-   * @throws RejoinError `draining`, `model_not_found`, `prompt_too_long`, `invalid_prompt`, `queue_full`,
-   * `too_many_keys`, `idempotency_conflict`, and `log_gone` when retention has dropped the task that the key made */
+   * @throws RejoinError `draining`, `model_not_found`, `invalid_request` (a model that makes no text), `prompt_too_long`,
+   * `invalid_prompt`, `queue_full`, `too_many_keys`, `idempotency_conflict`, and `log_gone` when retention has dropped the
+   * task that the key made */
   async submit(owner: string, spec: TaskSpec, { bytes, idempotency }: Received): Promise<Submitted> {
     // First of all: a retry of what was accepted costs nothing and is answered even when nothing new would be.
     const known = idempotency === null ? null : await this.#backend.known(owner, idempotency)
@@ -221,6 +241,21 @@ export class Gateway {
     }
   }
 
+  /** A vector of length 1 for each text, and its tokens, in the order of the texts. Nothing of it is kept.
+   * @param model undefined: the first that makes embeddings
+   * @param signal ends the wait; texts that have not started never will
+   * @throws RejoinError `draining`, `model_not_found`, `invalid_request` (a model that makes no embeddings), `queue_full`,
+   * `invalid_prompt` and `prompt_too_long` of a text, `worker_lost`, `model_failed` */
+  async embed(
+    model: string | undefined,
+    texts: readonly string[],
+    signal: AbortSignal,
+  ): Promise<Embeddings & { model: string }> {
+    if (this.#draining) throw new RejoinError('draining', 'the gateway is shutting down', { retryAfterS: 1 })
+    const embedder = this.#pick(this.#embedders, model, 'embeddings')
+    return { model: embedder.model, ...(await embedder.embed(texts, signal)) }
+  }
+
   /** Drops what is over the bounds of retention, and cancels what has been paused, with nobody to read it, for as long. */
   sweep(now: number): void {
     this.#registry.sweep(now)
@@ -235,7 +270,7 @@ export class Gateway {
     for (const dispatcher of this.dispatchers) dispatcher.drain()
     const waiting = this.#registry.unfinishedTasks().filter(({ state }) => state.status === 'queued')
     await Promise.all(waiting.map((record) => this.cancel(record, 'shutdown')))
-    await this.#unfinishedFor(drainMs)
+    await Promise.all([this.#unfinishedFor(drainMs), ...this.embedders.map((embedder) => embedder.drain(drainMs))])
     await Promise.all(this.#registry.unfinishedTasks().map((record) => this.cancel(record, 'shutdown')))
     // The cancel acts between two steps; a step that hangs must not hold up the exit.
     await this.#unfinishedFor(LAST_WORDS_MS)
@@ -247,22 +282,31 @@ export class Gateway {
     this.#draining = true
     clearInterval(this.#sweeper)
     for (const timer of this.#deadlines.values()) clearTimeout(timer)
-    await Promise.all([...this.dispatchers, this.#encoder].map((part) => part.close()))
+    await Promise.all([...this.dispatchers, ...this.embedders, this.#encoder].map((part) => part.close()))
     await this.#backend.close()
   }
 
+  /** @throws RejoinError when there is no such model, or when it makes something else */
+  #pick<T>(makers: ReadonlyMap<string, T>, model: string | undefined, what: 'text' | 'embeddings'): T {
+    const [first] = makers.values()
+    const maker = model === undefined ? first : makers.get(model)
+    if (maker) return maker
+    const served = `served: ${this.models.join(', ')}`
+    if (model === undefined) throw new RejoinError('model_not_found', `no model makes ${what}; ${served}`)
+    const name = JSON.stringify(model)
+    if (!this.models.includes(model)) {
+      throw new RejoinError('model_not_found', `no model ${name}; ${served}`, { param: 'model' })
+    }
+    const made = what === 'text' ? 'embeddings, not text' : 'text, not embeddings'
+    throw new RejoinError('invalid_request', `model ${name} makes ${made}`, { param: 'model' })
+  }
+
   /** Whom a new task goes to, as far as can be told before it is queued.
-   * @throws RejoinError `draining`, `model_not_found`, `queue_full` */
+   * @throws RejoinError `draining`, `model_not_found`, `invalid_request`, `queue_full` */
   #admit(spec: TaskSpec, bytes: number): Dispatcher {
     if (this.#draining) throw new RejoinError('draining', 'the gateway is shutting down', { retryAfterS: 1 })
-    const model = spec.model ?? this.#defaultModel
-    const dispatcher = this.#dispatchers.get(model)
-    if (!dispatcher) {
-      const served = this.models.join(', ')
-      const message = `no model ${JSON.stringify(model)}; served: ${served}`
-      throw new RejoinError('model_not_found', message, { param: 'model' })
-    }
-    refuseLongWait(dispatcher, spec, this.#backend.ahead(model, spec.priority))
+    const dispatcher = this.#pick(this.#dispatchers, spec.model, 'text')
+    refuseLongWait(dispatcher, spec, this.#backend.ahead(dispatcher.model, spec.priority))
     // Who would add to the paused tasks counts them as waiting ones, so that nobody parks without bound; others come in.
     if (spec.onDisconnect === 'pause')
       this.#checkRoom(dispatcher, bytes, ...this.dispatchers.map(({ paused }) => paused))

@@ -10,15 +10,25 @@ export type Json = Record<string, unknown>
 
 /** @throws Error when the file is missing, is not JSON, or holds no object */
 export const readJson = (dir: string, file: string): Json => {
+  const value = readValue(dir, file)
+  if (isJson(value)) return value
+  throw new Error(`${join(dir, file)}: not a JSON object`)
+}
+
+/** `[]` where there is no such file. @throws Error when it holds anything else than a list of objects */
+export const readOptionalList = (dir: string, file: string): Json[] => {
+  const value = existsSync(join(dir, file)) ? readValue(dir, file) : []
+  if (Array.isArray(value) && value.every(isJson)) return value
+  throw new Error(`${join(dir, file)}: not a list of JSON objects`)
+}
+
+const readValue = (dir: string, file: string): unknown => {
   const path = join(dir, file)
-  let value: unknown
   try {
-    value = JSON.parse(readFileSync(path, 'utf8'))
+    return JSON.parse(readFileSync(path, 'utf8'))
   } catch (error) {
     throw new Error(`${path}: ${(error as Error).message}`)
   }
-  if (isJson(value)) return value
-  throw new Error(`${path}: not a JSON object`)
 }
 
 /** `{}` where there is no such file. */

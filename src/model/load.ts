@@ -1,14 +1,14 @@
 /**
- * From a `ModelSource` to a model, in the thread that will step it.
+ * From a `TextSource` to a model, in the thread that will step it.
  *
  * The real model is imported only where it is asked for: ONNX Runtime is a native library of many megabytes, and a
  * thread that runs the scripted model starts without it.
  */
-import type { Model, ModelSource } from './model.js'
+import type { Model, TextSource } from './model.js'
 import { ScriptedModel } from './scripted.js'
 
 /** @throws Error in one line when a file of the model is missing or cannot be used */
-export const loadModel = async (source: ModelSource): Promise<Model> => {
+export const loadModel = async (source: TextSource): Promise<Model> => {
   switch (source.type) {
     case 'scripted':
       return new ScriptedModel({ slots: source.slots })

@@ -63,7 +63,7 @@ const samplingOf = (generation: Json): Omit<SamplerSettings, 'seed'> => ({
 })
 
 /** The first of the fields that is a number. */
-const numberOf = (json: Json, fields: string[]): number | null => {
+export const numberOf = (json: Json, fields: string[]): number | null => {
   for (const field of fields) {
     const value = json[field]
     if (typeof value === 'number') return value
@@ -72,7 +72,7 @@ const numberOf = (json: Json, fields: string[]): number | null => {
 }
 
 /** A whole number over 0, which the config must have. */
-const sizeOf = (dir: string, config: Json, fields: string[]): number => {
+export const sizeOf = (dir: string, config: Json, fields: string[]): number => {
   const size = numberOf(config, fields)
   if (size === null) throw new Error(`${dir}/config.json has no ${fields[0]}`)
   if (Number.isInteger(size) && size > 0) return size

@@ -84,8 +84,30 @@ export type OnnxSource = {
   threads: number
 }
 
+/** What makes text. */
+export type TextSource = { type: 'scripted'; name: string; slots: number } | OnnxSource
+
+/** How the vectors of a text's tokens become one. `graph`: only the graph itself can do it, for the reason told. */
+export type Pooling = { type: 'mean' } | { type: 'cls' } | { type: 'graph'; because: string }
+
+/** A Hugging Face export that makes embeddings. */
+export type EncoderSource = {
+  type: 'encoder'
+  name: string
+  dir: string
+  /** The graph, relative to `dir`. */
+  file: string
+  /** Of one text, special tokens included: as many positions as the model knows. */
+  contextTokens: number
+  pooling: Pooling
+  /** Fills up the shorter rows of a batch. */
+  padId: number
+  /** Threads of one call of ONNX Runtime. */
+  threads: number
+}
+
 /** What to load in a worker thread; crosses the thread boundary as data. */
-export type ModelSource = { type: 'scripted'; name: string; slots: number } | OnnxSource
+export type ModelSource = TextSource | EncoderSource
 
 /** The default for `max_tokens` where neither the caller nor the model says another. */
 export const DEFAULT_MAX_TOKENS = 256

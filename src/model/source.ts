@@ -6,9 +6,11 @@
  */
 import { existsSync, readdirSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
+import { readEncoderConfig } from './encoder-config.js'
 import { planKv } from './kv-plan.js'
-import type { OnnxSource } from './model.js'
+import type { EncoderSource, OnnxSource } from './model.js'
 import { readModelConfig } from './model-config.js'
+import { readKind } from './model-kind.js'
 
 const REQUIRED_FILES = ['config.json', 'tokenizer.json', 'tokenizer_config.json']
 /** Where exports have their graph, where none is named. */
@@ -43,7 +45,14 @@ export type OnnxOptions = Pick<OnnxSource, 'slots' | 'prefillChunk' | 'threads' 
 }
 
 /** @throws Error that names the first file that is missing or wrong */
-export const planSource = (name: string, dir: string, options: OnnxOptions): OnnxSource => {
+export const planSource = (name: string, dir: string, options: OnnxOptions): OnnxSource | EncoderSource => {
+  const file = checkModelDir(dir, options.file)
+  if (readKind(dir) === 'decoder') return planDecoder(name, dir, options)
+  return { type: 'encoder', name, dir, file, threads: options.threads, ...readEncoderConfig(dir) }
+}
+
+/** As `planSource`, for a directory that is known to make text. */
+export const planDecoder = (name: string, dir: string, options: OnnxOptions): OnnxSource => {
   const { prefillChunk, threads, slots, maxKvBytes: maxBytes, prefixCacheBytes } = options
   const file = checkModelDir(dir, options.file)
   const { shape, contextTokens } = readModelConfig(dir)

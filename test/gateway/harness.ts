@@ -59,6 +59,7 @@ export function makeGateway(t: TestContext, given: Options = {}): Gateway {
     maxReaders: 1000,
     retentionMs: 60_000,
     retentionBytes: 100_000_000,
+    ...BACKEND,
     ...rest,
   }
   const gateway = new Gateway(options, backend ?? new EmbeddedBackend({ ...BACKEND, ...rest }), SILENT)

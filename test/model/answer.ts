@@ -2,23 +2,30 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import type { Admission, Generation, Model, OnnxSource, SlotOutput } from '../../src/model/model.js'
-import { type OnnxOptions, planSource } from '../../src/model/source.js'
+import type { Admission, EncoderSource, Generation, Model, OnnxSource, SlotOutput } from '../../src/model/model.js'
+import { type OnnxOptions, planDecoder, planSource } from '../../src/model/source.js'
 
 /** The tests run from dist/test/model. */
 export const MODEL_DIR = fileURLToPath(new URL('../../../models/default', import.meta.url))
 
 /** A model of the tests: its directory, and the options that matter to the test. */
 export const onnxSource = (dir: string = MODEL_DIR, options: Partial<OnnxOptions> = {}): OnnxSource =>
-  planSource('test', dir, {
-    slots: 4,
-    file: null,
-    maxKvBytes: 256 * 1_048_576,
-    prefixCacheBytes: 16 * 1_048_576,
-    prefillChunk: 64,
-    threads: 1,
-    ...options,
-  })
+  planDecoder('test', dir, { ...OPTIONS, ...options })
+
+export const encoderSource = (dir: string, options: Partial<OnnxOptions> = {}): EncoderSource => {
+  const source = planSource('test', dir, { ...OPTIONS, ...options })
+  if (source.type === 'encoder') return source
+  throw new Error(`${dir} is a model of type ${source.type}`)
+}
+
+const OPTIONS: OnnxOptions = {
+  slots: 4,
+  file: null,
+  maxKvBytes: 256 * 1_048_576,
+  prefixCacheBytes: 16 * 1_048_576,
+  prefillChunk: 64,
+  threads: 1,
+}
 
 /** `ids` and `text` are what this attempt said, without what was recorded before. */
 export type Answer = { admission: Admission; ids: number[]; text: string; end: SlotOutput['end'] }

@@ -4,8 +4,10 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { test } from 'node:test'
 import { loadModel } from '../../src/model/load.js'
+import { readKind } from '../../src/model/model-kind.js'
 import { parseModel } from '../../src/model/source.js'
-import { MODEL_DIR, onnxSource } from './answer.js'
+import { encoderSource, MODEL_DIR, onnxSource } from './answer.js'
+import { buildTinyModel } from './tiny/build.js'
 
 const BUILTIN = '/package/models/default'
 
@@ -37,6 +39,50 @@ test('a directory that is no model is told which file it lacks', (t) => {
   }
   assert.equal(onnxSource(MODEL_DIR).file, 'onnx/model.onnx')
   assert.throws(() => onnxSource('/nowhere'), /model directory \/nowhere does not exist/)
+})
+
+test('what a directory makes is known from its small files', (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'rejoin-'))
+  t.after(() => rmSync(dir, { recursive: true }))
+  const kind = (config: object): string => {
+    writeFileSync(join(dir, 'config.json'), JSON.stringify(config))
+    return readKind(dir)
+  }
+
+  assert.equal(kind({ model_type: 'llama', architectures: ['LlamaForCausalLM'] }), 'decoder')
+  assert.equal(kind({ model_type: 'gpt2', architectures: ['GPT2LMHeadModel'] }), 'decoder')
+  assert.equal(kind({ model_type: 'never_heard_of' }), 'decoder')
+  assert.equal(kind({ model_type: 'bert', architectures: ['BertLMHeadModel'], is_decoder: true }), 'decoder')
+  assert.equal(kind({ model_type: 'bert', architectures: ['BertModel'] }), 'encoder')
+  assert.equal(kind({ model_type: 'xlm-roberta', architectures: ['XLMRobertaForMaskedLM'] }), 'encoder')
+  assert.equal(kind({ model_type: 'modernbert' }), 'encoder')
+  assert.throws(
+    () => kind({ model_type: 't5', architectures: ['T5ForConditionalGeneration'], is_encoder_decoder: true }),
+    {
+      message: `${dir}/config.json: model_type "t5", architectures ["T5ForConditionalGeneration"] is neither a decoder (…ForCausalLM, …LMHeadModel) nor a known encoder (bert, roberta …)`,
+    },
+  )
+  assert.throws(() => kind({ model_type: 'clip', architectures: ['CLIPModel'] }), /model_type "clip".* is neither/)
+  writeFileSync(join(dir, 'modules.json'), '[]')
+  assert.equal(kind({ model_type: 'clip', architectures: ['CLIPModel'] }), 'encoder')
+})
+
+test('an encoder’s source has what its threads need and nothing of slots and caches', async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'rejoin-'))
+  t.after(() => rmSync(dir, { recursive: true }))
+  await buildTinyModel(dir, { type: 'bert', pooling: 'cls', context: 48, quantized: ['int8'] })
+
+  assert.deepEqual(encoderSource(dir, { threads: 2, file: 'onnx/model_quantized.onnx' }), {
+    type: 'encoder',
+    name: 'test',
+    dir,
+    file: 'onnx/model_quantized.onnx',
+    contextTokens: 48,
+    padId: 0,
+    pooling: { type: 'cls' },
+    threads: 2,
+  })
+  assert.throws(() => encoderSource(dir, { file: 'onnx/other.onnx' }), /has no onnx\/other.onnx; name one of its files/)
 })
 
 test('a source loads in the thread that asks for it', async () => {
