@@ -1,43 +1,65 @@
 /**
- * Tokens a second of our engine: worker threads, batch loop and model, without gateway and sockets.
+ * Our engine: worker threads, batch loop and model, without gateway and sockets.
  *
- * Forked with WIDTH WORKERS THREADS TOKENS: so many generations at once, shared by the workers, each of TOKENS tokens.
- * Says the rate of each of three rounds; the first, which warms up, is left out.
+ * The generations are shared by the workers, start together, are greedy, and are never at their end before their last
+ * token. There is no prefix cache, so every round computes its prompts.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Engine } from '../../src/engine/engine.js'
-import type { WorkerFlush } from '../../src/engine/messages.js'
-import { benchSource, generationOf, report } from './setup.js'
+import type { Generation } from '../../src/model/model.js'
+import { planDecoder } from '../../src/model/source.js'
+import { MODEL_DIR, measure, PROMPTS, readJob, report } from './setup.js'
 
-const [width = 1, workers = 1, threads = 1, tokens = 1] = process.argv.slice(2).map(Number)
+const END_OF_TEXT = 0
+
+const job = readJob()
+const { file, width, workers, threads, tokens } = job
+const slots = Math.ceil(width / workers)
+const source = planDecoder('bench', MODEL_DIR, {
+  file,
+  slots,
+  threads,
+  maxKvBytes: 1024 * 1_048_576,
+  prefixCacheBytes: 0,
+  prefillChunk: 64,
+})
 
 let open = 0
-let done: () => void = () => {}
+let allEnded: () => void = () => {}
+const fail = (reason: string): void => report({ failed: reason })
 const engine = new Engine(
-  { source: benchSource({ slots: Math.ceil(width / workers), threads }), workers, maxInFlight: 1024 },
+  { source, workers, maxInFlight: 1024 },
   {
-    flush: async ({ ends }: WorkerFlush) => {
+    flush: async ({ ends }) => {
       open -= ends.length
-      if (open === 0) done()
+      if (open === 0) allEnded()
     },
-    lost: () => report('failed'),
+    lost: (_, reason) => fail(reason),
     free: () => {},
     noted: () => {},
-    unloadable: (reason) => report('failed', reason),
+    unloadable: fail,
   },
 )
 await engine.open()
-while (engine.slots < Math.ceil(width / workers) * workers) await new Promise((resolve) => setTimeout(resolve, 10))
+while (engine.slots < slots * workers) await sleep(10)
 
-const rates: number[] = []
-for (let round = 0; round < 4; round++) {
+const rates = await measure(job, (round) => {
   open = width
-  const ended = new Promise<void>((resolve) => {
-    done = resolve
+  for (let i = 0; i < width; i++) engine.start(generation(round * width + i), [])
+  return new Promise((resolve) => {
+    allEnded = resolve
   })
-  const from = performance.now()
-  for (let i = 0; i < width; i++) engine.start(generationOf(round * width + i, tokens), [])
-  await ended
-  if (round > 0) rates.push((width * tokens * 1000) / (performance.now() - from))
-}
-report('rates', rates)
+})
+report({ rates })
 await engine.close()
+
+function generation(number: number): Generation {
+  return {
+    prompt: { type: 'text', text: PROMPTS[number % PROMPTS.length] as string },
+    promptIds: null,
+    sampling: { seed: 1, temperature: 0, logitBias: [[END_OF_TEXT, -100]] },
+    maxTokens: tokens,
+    recorded: [],
+    topLogprobs: null,
+  }
+}

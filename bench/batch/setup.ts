@@ -1,42 +1,50 @@
 /**
- * What every side of the batch benchmark shares: the graph, the prompts, and how a side tells its result.
+ * What every side of the batch benchmark shares: its job, the prompts, and how it tells its result.
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { Generation, OnnxSource } from '../../src/model/model.js'
-import { planDecoder } from '../../src/model/source.js'
+
+/** Each side is forked with its job as JSON; `tokens` are those of each of `width` answers. */
+export type Job = {
+  side: 'ours' | 'bare' | 'transformers'
+  /** The graph, relative to MODEL_DIR. */
+  file: string
+  width: number
+  workers: number
+  threads: number
+  tokens: number
+  /** How a bare loop keeps keys and values. */
+  keep?: 'given' | 'appended' | 'shared'
+  /** Positions that the rows of a bare loop start with. */
+  promptTokens?: number
+}
+
+/** Tokens a second of each round after the first, which warms up; or why there are none. */
+export type Result = { rates: number[] } | { failed: string }
 
 /** From dist/bench/batch. */
 export const MODEL_DIR = fileURLToPath(new URL('../../../models/default', import.meta.url))
-export const MODEL_FILE = process.env.BENCH_MODEL_FILE ?? 'onnx/model.onnx'
-export const END_OF_TEXT = 0
 
 export const PROMPTS: string[] = (
   JSON.parse(readFileSync(join(MODEL_DIR, 'reference.json'), 'utf8')) as { prompt: string }[]
 ).map(({ prompt }) => prompt)
 
-export const benchSource = (options: { slots: number; threads: number }): OnnxSource =>
-  planDecoder('bench', MODEL_DIR, {
-    file: MODEL_FILE,
-    maxKvBytes: 1024 * 1_048_576,
-    prefixCacheBytes: 0,
-    prefillChunk: 64,
-    ...options,
-  })
+export const readJob = (): Job => JSON.parse(process.argv[2] ?? '{}') as Job
 
-/** Greedy, and never at its end before its last token. */
-export const generationOf = (number: number, maxTokens: number): Generation => ({
-  prompt: { type: 'text', text: PROMPTS[number % PROMPTS.length] as string },
-  promptIds: null,
-  sampling: { seed: 1, temperature: 0, logitBias: [[END_OF_TEXT, -100]] },
-  maxTokens,
-  recorded: [],
-  topLogprobs: null,
-})
-
-export type Report = { type: 'rates'; value: number[] } | { type: 'failed'; value: string }
-
-export const report = (type: Report['type'], value: unknown = ''): void => {
-  process.send?.({ type, value })
+export const report = (result: Result): void => {
+  process.send?.(result)
 }
+
+/** `round` makes width x tokens tokens; the first of ROUNDS does not count. */
+export const measure = async ({ width, tokens }: Job, round: (number: number) => Promise<void>): Promise<number[]> => {
+  const rates: number[] = []
+  for (let number = 0; number < ROUNDS; number++) {
+    const from = performance.now()
+    await round(number)
+    if (number > 0) rates.push((width * tokens * 1000) / (performance.now() - from))
+  }
+  return rates
+}
+
+const ROUNDS = 4
