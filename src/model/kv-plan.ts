@@ -1,8 +1,8 @@
 /**
  * How the memory for keys and values is divided: decided from numbers alone, before anything is loaded.
  *
- * The bound comes first. The slots and the context that were asked for are kept as long as they fit into it; then
- * slots are given up for context down to one, since a prompt that is refused is worse than one that waits; then
+ * The bound comes first. Where slots and context do not fit into it, context is given up down to what most prompts
+ * need; then slots down to one, since a prompt that is refused is worse than one that waits; then the rest of the
  * context. What is left goes to the prefix cache, up to its own bound.
  */
 import { BUCKET_TOKENS, bytesPerToken, type KvShape, kvBytes } from './kv-cache.js'
