@@ -61,21 +61,28 @@ export type GraphFile = {
 export const readGraph = (file: Uint8Array): GraphFile => {
   const graph: GraphFile = { inputs: [], outputs: [], layout: 'end', dynamic: false, external: false }
   const initialized = new Set<string>()
-  for (const part of parts(file, MODEL.graph)) {
-    for (const { field, value } of fields(part)) {
-      if (!(value instanceof Uint8Array)) continue
-      if (field === GRAPH.input) graph.inputs.push(readValue(value))
-      if (field === GRAPH.output) graph.outputs.push(readValue(value))
-      if (field === GRAPH.node) readNode(value, graph)
-      if (field !== GRAPH.initializer) continue
-      graph.external ||= isExternal(value)
-      initialized.add(textOf(value, TENSOR.name))
-    }
+  try {
+    for (const part of parts(file, MODEL.graph)) readPart(part, graph, initialized)
+  } catch (error) {
+    // What a download left instead of the file, such as a page or a Git LFS pointer.
+    throw new Error(`not an ONNX model: ${(error as Error).message}`)
   }
   if (graph.outputs.length === 0) throw new Error('not an ONNX model: it has no outputs')
   // Old exports list their weights among the inputs.
   graph.inputs = graph.inputs.filter(({ name }) => !initialized.has(name))
   return graph
+}
+
+const readPart = (part: Uint8Array, graph: GraphFile, initialized: Set<string>): void => {
+  for (const { field, value } of fields(part)) {
+    if (!(value instanceof Uint8Array)) continue
+    if (field === GRAPH.input) graph.inputs.push(readValue(value))
+    if (field === GRAPH.output) graph.outputs.push(readValue(value))
+    if (field === GRAPH.node) readNode(value, graph)
+    if (field !== GRAPH.initializer) continue
+    graph.external ||= isExternal(value)
+    initialized.add(textOf(value, TENSOR.name))
+  }
 }
 
 const readValue = (message: Uint8Array): GraphValue => {
@@ -126,8 +133,10 @@ const textOf = (message: Uint8Array, field: number): string => {
 
 const text = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8')
 
-/** What the names of keys and values are (`0.key`, `0.value` …), and what they are like.
- * @throws Error when it is not a decoder with a cache, or one whose values are not float32 */
+/**
+ * What the names of keys and values are (`0.key`, `0.value` …), and what they are like.
+ * @throws Error when it is not a decoder with a cache, or one whose values are not float32
+ */
 export const checkGraph = ({ inputs, outputs }: GraphFile): { kvNames: string[]; shape: KvShape } => {
   const names = { inputs: inputs.map(({ name }) => name), outputs: outputs.map(({ name }) => name) }
   const past = inputs.filter(({ name }) => name.startsWith(PAST))
@@ -137,15 +146,23 @@ export const checkGraph = ({ inputs, outputs }: GraphFile): { kvNames: string[];
   if (missing) throw new Error(`the graph has no input ${missing}`)
   const unknown = names.inputs.find((name) => !name.startsWith(PAST) && !INPUTS.includes(name))
   if (unknown) throw new Error(`the graph has an input ${unknown}, which is not supported`)
-  const absent = ['logits', ...kvNames.map((name) => PRESENT + name)].find((name) => !names.outputs.includes(name))
+  const needed = ['logits', ...kvNames.map((name) => PRESENT + name)]
+  const absent = needed.find((name) => !names.outputs.includes(name))
   if (absent) throw new Error(`the graph has no output ${absent}`)
-  for (const { name, type } of [...past, ...outputs]) {
-    if ((name === 'logits' || name.startsWith('p')) && type !== FLOAT) {
-      throw new Error(
-        `${name} is of element type ${type}, not float32 (1): take an fp32, int8 or q4 file of this model`,
-      )
-    }
+  const other = [...past, ...outputs.filter(({ name }) => needed.includes(name))].find(({ type }) => type !== FLOAT)
+  if (other) {
+    const { name, type } = other
+    throw new Error(`${name} is of element type ${type}, not float32 (1): take an fp32, int8 or q4 file of this model`)
   }
+  const logits = outputs.find(({ name }) => name === 'logits')?.shape ?? []
+  // A file need not say the shape of an output.
+  if (logits.length !== 3 && logits.length > 0) {
+    throw new Error(`logits has shape [${logits.join(', ')}], not [batch, length, vocabulary]`)
+  }
+  return { kvNames, shape: shapeOf(past) }
+}
+
+const shapeOf = (past: GraphValue[]): KvShape => {
   const [, heads, , headSize] = past[0]?.shape ?? []
   const other = past.find(({ shape }) => shape.length !== 4 || shape[1] !== heads || shape[3] !== headSize)
   if (other || typeof heads !== 'number' || typeof headSize !== 'number') {
@@ -153,7 +170,7 @@ export const checkGraph = ({ inputs, outputs }: GraphFile): { kvNames: string[];
     const message = 'every past input must be [batch, heads, length, head size] with the same heads and head size'
     throw new Error(`${name} has shape [${shape.join(', ')}]; ${message}, as fixed numbers`)
   }
-  return { kvNames, shape: { tensors: past.length, heads, headSize } }
+  return { tensors: past.length, heads, headSize }
 }
 
 /**
@@ -166,7 +183,7 @@ export const addedOutputs = (kvNames: readonly string[], { heads, headSize }: Kv
     MODEL.graph,
     concat(
       constant('rejoin/shape', [1, heads, 1, headSize]),
-      constant('rejoin/last', [], -1),
+      constant('rejoin/last', -1),
       value(GRAPH.input, AT_INPUT, INT64, ['rejoin_batch', 1, 'rejoin_count', 1]),
       node('Expand', [AT_INPUT, 'rejoin/shape'], 'rejoin/index'),
       ...kvNames.map((name) => node('GatherElements', [PRESENT + name, 'rejoin/index'], `rejoin/${name}`, 2)),
@@ -201,12 +218,12 @@ const axisAttribute = (axis: number): Uint8Array =>
   )
 
 /** int64: a list, or a scalar, which has no dims. */
-const constant = (name: string, list: number[], scalar?: number): Uint8Array => {
-  const numbers = scalar === undefined ? list : [scalar]
+const constant = (name: string, content: number | number[]): Uint8Array => {
+  const [dims, numbers] = typeof content === 'number' ? [[], [content]] : [[content.length], content]
   return bytesField(
     GRAPH.initializer,
     concat(
-      ...(scalar === undefined ? [varintField(TENSOR.dims, list.length)] : []),
+      ...dims.map((dim) => varintField(TENSOR.dims, dim)),
       varintField(TENSOR.dataType, INT64),
       bytesField(TENSOR.name, name),
       bytesField(TENSOR.rawData, new Uint8Array(BigInt64Array.from(numbers, BigInt).buffer)),

@@ -4,7 +4,8 @@
  * Each tensor of the graph (`0.key`, `0.value`, `1.key` …) has one buffer for `slots` rows of `capacity` positions.
  * The rows that decode stand packed at its front as [rows, heads, bucket, head size], just as the graph wants to be
  * fed, so a step copies nothing: it reads the buffers and gives back one new position a row. The bucket is a
- * multiple of `granularity` that holds the longest row; when it changes, and when a row leaves, rows are moved.
+ * multiple of `granularity` that holds the longest row, and 0 where there is none, so that a lone row of granularity 1
+ * is never padded; when it changes, and when a row leaves, rows are moved.
  * A long prompt that is computed in pieces has the place of the last slot meanwhile (the tail), at a bucket of its
  * own; it counts as one of the rows, so front and tail never meet.
  *
@@ -23,6 +24,8 @@ export type KvOptions = { shape: KvShape; slots: number; contextTokens: number; 
 /** Rows side by side in every buffer: [rows, heads, bucket, headSize], from `offset` (in floats). */
 export type Span = {
   readonly offset: number
+  /** Index of the first of them. */
+  readonly first: number
   readonly rows: number
   readonly bucket: number
   /** Positions that each row has; shared with the cache, so what is appended through one span is seen by all. */
@@ -59,7 +62,7 @@ export class KvCache {
     const floats = slots * shape.heads * shape.headSize * this.#capacity
     this.buffers = Array.from({ length: shape.tensors }, () => new Float32Array(floats))
     this.#lengths = new Int32Array(slots)
-    this.#front = this.#span(0, 0)
+    this.#front = this.#span(0, 0, 0)
   }
 
   /** The rows that decode, 0 … rows - 1. */
@@ -74,18 +77,20 @@ export class KvCache {
 
   /** One row of the front, until the front changes. */
   row(index: number): Span {
-    const { bucket } = this.#front
-    const offset = index * this.#rowFloats(bucket)
-    return { offset, rows: 1, bucket, lengths: this.#lengths.subarray(index, index + 1) }
+    return this.#span(index, 1, this.#front.bucket)
   }
 
-  /** A new row at the end of the front, empty, with room for `tokens` positions. Returns its index. */
+  /**
+   * A new row at the end of the front, empty, with room for `tokens` positions.
+   * @returns its index
+   * @throws Error when all rows are in use
+   */
   add(tokens: number): number {
     const { rows } = this.#front
     if (rows + (this.#tail ? 1 : 0) >= this.slots) throw new Error(`all ${this.slots} rows are in use`)
-    this.#lengths[rows] = 0
-    this.#front = this.#span(rows + 1, this.#front.bucket)
     this.#growFront(tokens)
+    this.#lengths[rows] = 0
+    this.#front = this.#span(0, rows + 1, this.#front.bucket)
     return rows
   }
 
@@ -93,9 +98,10 @@ export class KvCache {
   remove(index: number): void {
     const last = this.#front.rows - 1
     if (index < last) this.#moveLast(index)
-    this.#front = this.#span(last, this.#front.bucket)
-    // A step to spare: a row that leaves is often followed by one that is about as long.
-    const bucket = last === 0 ? 0 : this.#bucketFor(Math.max(...this.#front.lengths) + this.#granularity)
+    this.#front = this.#span(0, last, this.#front.bucket)
+    // A spare step of the bucket: a row that leaves is often followed by one that is about as long.
+    const wanted = last === 0 ? 0 : Math.max(...this.#front.lengths) + this.#granularity
+    const bucket = this.#bucketFor(Math.min(this.#capacity, wanted))
     if (bucket < this.#front.bucket) this.#front = this.#relayout(this.#front, bucket)
   }
 
@@ -104,8 +110,8 @@ export class KvCache {
     if (this.#tail || this.#front.rows === this.slots) throw new Error('the place of the last slot is in use')
     const last = this.slots - 1
     const offset = last * this.#rowFloats(this.#capacity)
+    this.#tail = { ...this.#span(last, 1, this.#bucketFor(tokens)), offset }
     this.#lengths[last] = 0
-    this.#tail = { offset, rows: 1, bucket: this.#bucketFor(tokens), lengths: this.#lengths.subarray(last) }
   }
 
   closeTail(): void {
@@ -118,25 +124,19 @@ export class KvCache {
     if (!tail) throw new Error('there is no tail')
     const length = tail.lengths[0] as number
     // Through a copy: where the front has all other slots, the two places overlap.
-    const copies = this.buffers.map((_, tensor) => this.#takeRow(tail, tensor))
+    const { tensors, heads, headSize } = this.shape
+    const block = new Float32Array(tensors * heads * length * headSize)
+    this.read(tail, 0, length, block)
     this.#tail = null
     const index = this.add(length)
-    const row = this.row(index)
-    const { heads, headSize } = this.shape
-    const run = length * headSize
-    for (const [tensor, copied] of copies.entries()) {
-      for (let head = 0; head < heads; head++) {
-        const to = row.offset + head * row.bucket * headSize
-        this.#buffer(tensor).set(copied.subarray(head * run, (head + 1) * run), to)
-      }
-    }
-    row.lengths[0] = length
+    this.write(this.row(index), length, block)
     return index
   }
 
   /**
    * Adds the newest `count` positions of every row of a span: the front, one row of it, or the tail.
    * @param step [rows, tensors x heads, count, headSize], as the graph gives it
+   * @throws Error when a row would be longer than a row can be; nothing is added then
    */
   append(span: Span, step: Float32Array, count: number): void {
     const to = this.#roomFor(span, Math.max(...span.lengths) + count)
@@ -160,7 +160,10 @@ export class KvCache {
     this.#eachRun(span, from, count, (buffer, at, blockAt, run) => copy(buffer, at, block, blockAt, run))
   }
 
-  /** Adds `count` positions that were read before to a one-row span. */
+  /**
+   * Adds `count` positions that were read before to a one-row span.
+   * @throws Error when the row would be longer than a row can be; nothing is added then
+   */
   write(span: Span, count: number, block: Float32Array): void {
     const length = span.lengths[0] as number
     const to = this.#roomFor(span, length + count)
@@ -191,10 +194,8 @@ export class KvCache {
       this.#tail = this.#relayout(span, this.#bucketFor(tokens))
       return this.#tail
     }
-    const whole = span.rows === this.#front.rows
-    const index = whole ? 0 : span.offset / this.#rowFloats(span.bucket)
     this.#growFront(tokens)
-    return whole ? this.#front : this.row(index)
+    return this.#span(span.first, span.rows, this.#front.bucket)
   }
 
   #growFront(tokens: number): void {
@@ -232,24 +233,15 @@ export class KvCache {
     return { ...span, bucket }
   }
 
-  /** A copy of one row of one tensor: [heads, length, headSize]. */
-  #takeRow({ offset, bucket, lengths }: Span, tensor: number): Float32Array {
-    const { heads, headSize } = this.shape
-    const run = (lengths[0] as number) * headSize
-    const copied = new Float32Array(heads * run)
-    for (let head = 0; head < heads; head++) {
-      const from = offset + head * bucket * headSize
-      copied.set(this.#buffer(tensor).subarray(from, from + run), head * run)
-    }
-    return copied
-  }
-
-  #span(rows: number, bucket: number): Span {
-    return { offset: 0, rows, bucket, lengths: this.#lengths.subarray(0, rows) }
+  /** Rows of the front. */
+  #span(first: number, rows: number, bucket: number): Span {
+    const lengths = this.#lengths.subarray(first, first + rows)
+    return { offset: first * this.#rowFloats(bucket), first, rows, bucket, lengths }
   }
 
   #bucketFor(tokens: number): number {
-    return Math.min(this.#capacity, roundUp(tokens, this.#granularity))
+    if (tokens <= this.#capacity) return roundUp(tokens, this.#granularity)
+    throw new Error(`a row has room for ${this.#capacity} positions, not for ${tokens}`)
   }
 
   #rowFloats(bucket: number): number {

@@ -1,8 +1,8 @@
 /**
  * How the memory for keys and values is divided: decided from numbers alone, before anything is loaded.
  *
- * The bound comes first. The slots and the context that were asked for are kept as long as they fit into it; then
- * slots are given up for context down to one, since a prompt that is refused is worse than one that waits; then
+ * The bound comes first, and an eighth of it for the prefix cache, if that wants so much. Where slots and context do not fit into it, context is given up down to what most prompts
+ * need; then slots down to one, since a prompt that is refused is worse than one that waits; then the rest of the
  * context. What is left goes to the prefix cache, up to its own bound.
  */
 import { BUCKET_TOKENS, bytesPerToken, type KvShape, kvBytes } from './kv-cache.js'
@@ -28,11 +28,15 @@ export type KvPlan = {
 
 // Below this, a slot is given up rather than more of the context.
 const WANTED_CONTEXT = 4096
+// Kept for the prefix cache even where rows would take all: without it every turn of a chat computes the whole chat.
+const PREFIX_SHARE = 1 / 8
 
 /** @throws Error when not even one row of the shortest context fits */
 export const planKv = (request: KvRequest): KvPlan => {
   const { shape, maxBytes } = request
-  const rowTokens = Math.floor(maxBytes / bytesPerToken(shape) / BUCKET_TOKENS) * BUCKET_TOKENS
+  const rowBytes = maxBytes - Math.min(request.prefixCacheBytes, Math.floor(maxBytes * PREFIX_SHARE))
+  const most = roundDown(maxBytes / bytesPerToken(shape))
+  const rowTokens = Math.max(roundDown(rowBytes / bytesPerToken(shape)), Math.min(most, BUCKET_TOKENS))
   if (rowTokens === 0) {
     const least = bytesPerToken(shape) * BUCKET_TOKENS
     throw new Error(

@@ -30,7 +30,7 @@ export const readModelConfig = (dir: string): ModelConfig => {
   const queryHeads = size(['num_attention_heads', 'n_head', 'num_heads'])
   const shape = {
     tensors: 2 * size(['num_hidden_layers', 'n_layer', 'num_layers']),
-    heads: config.multi_query === true ? 1 : (numberOf(config, ['num_key_value_heads', 'num_kv_heads']) ?? queryHeads),
+    heads: hasOneHead(config) ? 1 : (numberOf(config, ['num_key_value_heads', 'num_kv_heads']) ?? queryHeads),
     headSize: numberOf(config, ['head_dim']) ?? size(['hidden_size', 'n_embd', 'd_model']) / queryHeads,
   }
   const ids = idsOf(generation.eos_token_id ?? config.eos_token_id)
@@ -51,6 +51,9 @@ export const checkShape = (dir: string, config: KvShape, graph: KvShape): void =
   throw new Error(`${dir}/config.json tells of ${told(config)}, but the graph has ${told(graph)}`)
 }
 
+/** Falcon's newer architecture has groups, whatever `multi_query` says. */
+const hasOneHead = (config: Json): boolean => config.multi_query === true && config.new_decoder_architecture !== true
+
 const samplingOf = (generation: Json): Omit<SamplerSettings, 'seed'> => ({
   temperature: generation.do_sample === true ? (numberOf(generation, ['temperature']) ?? 1) : 0,
   topK: numberOf(generation, ['top_k']) ?? 0,
@@ -62,25 +65,25 @@ const samplingOf = (generation: Json): Omit<SamplerSettings, 'seed'> => ({
   logitBias: [],
 })
 
+const isNumber = (value: unknown): value is number => typeof value === 'number'
+
 /** The first of the fields that is a number. */
 export const numberOf = (json: Json, fields: string[]): number | null => {
-  for (const field of fields) {
-    const value = json[field]
-    if (typeof value === 'number') return value
-  }
-  return null
+  const values = fields.map((field) => json[field])
+  return values.find(isNumber) ?? null
 }
 
 /** A whole number over 0, which the config must have. */
 export const sizeOf = (dir: string, config: Json, fields: string[]): number => {
-  const size = numberOf(config, fields)
-  if (size === null) throw new Error(`${dir}/config.json has no ${fields[0]}`)
+  const field = fields.find((field) => isNumber(config[field]))
+  if (field === undefined) throw new Error(`${dir}/config.json has no ${fields[0]}`)
+  const size = config[field] as number
   if (Number.isInteger(size) && size > 0) return size
-  throw new Error(`${dir}/config.json: ${fields[0]} is ${size}, not a whole number over 0`)
+  throw new Error(`${dir}/config.json: ${field} is ${size}, not a whole number over 0`)
 }
 
 /** One id, a list of ids, or none. */
 const idsOf = (value: unknown): number[] => {
   const list: unknown[] = Array.isArray(value) ? value : [value]
-  return list.filter((id) => typeof id === 'number')
+  return list.filter(isNumber)
 }

@@ -34,26 +34,14 @@ export class PrefixCache {
 
   /** The longest known beginning of `ids`, at most `maxTokens` of it: its blocks, in order. */
   match(ids: ArrayLike<number>, maxTokens: number): Float32Array[] {
-    const found: Block[] = []
-    for (let at = 0; at + BLOCK_TOKENS <= maxTokens; at += BLOCK_TOKENS) {
-      const block = this.#blocks.get(keyOf(found.at(-1), ids, at))
-      if (!block) break
-      found.push(block)
-    }
+    const found = this.#find(ids, maxTokens)
     this.#touch(found)
     return found.map(({ data }) => data)
   }
 
   /** How many tokens `match` would find. */
   matchedTokens(ids: ArrayLike<number>, maxTokens: number): number {
-    let last: Block | undefined
-    let at = 0
-    for (; at + BLOCK_TOKENS <= maxTokens; at += BLOCK_TOKENS) {
-      const block = this.#blocks.get(keyOf(last, ids, at))
-      if (!block) break
-      last = block
-    }
-    return at
+    return this.#find(ids, maxTokens).length * BLOCK_TOKENS
   }
 
   /**
@@ -62,19 +50,28 @@ export class PrefixCache {
    * @param read copies the BLOCK_TOKENS positions from `from` on into `block`
    */
   insert(ids: ArrayLike<number>, length: number, read: (from: number, block: Float32Array) => void): void {
-    const chain: Block[] = []
     const end = Math.min(length, this.#maxBlocks * BLOCK_TOKENS)
-    for (let at = 0; at + BLOCK_TOKENS <= end; at += BLOCK_TOKENS) {
-      const key = keyOf(chain.at(-1), ids, at)
-      const known = this.#blocks.get(key)
-      const block = known ?? { id: this.#nextId++, key, data: this.#room() }
-      if (!known) read(at, block.data)
-      // As the latest, so that making room for the next block takes none of this sequence.
-      this.#blocks.delete(key)
-      this.#blocks.set(key, block)
+    const chain = this.#find(ids, end)
+    // As the latest, so that making room for the others takes none of this sequence.
+    this.#touch(chain)
+    for (let at = chain.length * BLOCK_TOKENS; at + BLOCK_TOKENS <= end; at += BLOCK_TOKENS) {
+      const block = { id: this.#nextId++, key: keyOf(chain.at(-1), ids, at), data: this.#room() }
+      read(at, block.data)
+      this.#blocks.set(block.key, block)
       chain.push(block)
     }
     this.#touch(chain)
+  }
+
+  /** The blocks of the longest known beginning. */
+  #find(ids: ArrayLike<number>, maxTokens: number): Block[] {
+    const found: Block[] = []
+    for (let at = 0; at + BLOCK_TOKENS <= maxTokens; at += BLOCK_TOKENS) {
+      const block = this.#blocks.get(keyOf(found.at(-1), ids, at))
+      if (!block) break
+      found.push(block)
+    }
+    return found
   }
 
   /** The data of a new block: new memory up to the bound, then that of the block used least recently. */

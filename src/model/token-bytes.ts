@@ -24,10 +24,8 @@ export const tokenBytes = (
 ): TokenBytes | null => {
   if (!isByteLevel(definition.decoder)) return null
   const bytes: (Uint8Array | undefined)[] = []
-  for (const [token, id] of vocabulary) {
-    const own = bytesOf(token)
-    if (own) bytes[id] = own
-  }
+  // A text that does not stand for bytes stands for itself, as in Hugging Face's decoder.
+  for (const [token, id] of vocabulary) bytes[id] = bytesOf(token) ?? encoder.encode(token)
   for (const [id, content] of added) bytes[id] = encoder.encode(content)
   return bytes
 }

@@ -6,6 +6,7 @@ import { after, test } from 'node:test'
 import type { Sampling } from '../../src/core/task.js'
 import { OnnxModel } from '../../src/model/onnx.js'
 import { answerAll, answerOne, generation, MODEL_DIR, onnxSource } from './answer.js'
+import { buildTinyModel } from './tiny/build.js'
 
 type Reference = { prompt: string; ids: number[]; greedy: number[]; text: string }
 
@@ -96,6 +97,18 @@ for (const [name, sampling] of [
     }
   })
 }
+
+test('a model whose rows must be run one by one says the same in a slot that was used before', async () => {
+  const dir = await buildTinyModel(join(temporary, 'one-by-one'), { type: 'gpt2', positions: 'past' })
+  const own = await open(1, dir)
+  const say = () => answerOne(own, generation('Hello world', { maxTokens: 12 }))
+
+  const [first, second] = [await say(), await say()]
+
+  assert.notEqual(own.note, undefined)
+  assert.deepEqual(second.ids, first.ids)
+  await own.close()
+})
 
 test('the same seed says the same, another seed something else', async () => {
   const say = (seed: number) =>

@@ -10,7 +10,7 @@ import { bytesField, bytesHeader, concat, floatField, packedField, varintField }
 export const MICROSOFT = 'com.microsoft'
 
 /** TensorProto.DataType */
-export const TYPES = { float: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9 } as const
+export const TYPES = { float: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9, float16: 10 } as const
 export type ElementType = keyof typeof TYPES
 
 type TensorData = Float32Array | Uint8Array | Int8Array | BigInt64Array
