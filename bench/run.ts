@@ -1,14 +1,14 @@
 /**
  * Runs the benchmarks, one process each: all of them, or those that are named.
  *
- * `npm run bench`, `npm run bench -- lag`
+ * `npm run bench`, `npm run bench -- sampler`
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cpus } from 'node:os'
 import { fileURLToPath } from 'node:url'
 
-const BENCHES = ['batch', 'lag', 'sampler']
+const BENCHES = ['batch', 'sampler', 'threads']
 
 const wanted = process.argv.slice(2)
 const unknown = wanted.filter((name) => !BENCHES.includes(name))

@@ -65,8 +65,8 @@ export const OPTIONS = {
     help: 'The graph to run, in the model’s directory: `FILE` for every model, `NAME=FILE` for one.',
   },
   workers: {
-    ...integer('N', Math.max(1, availableParallelism() - 1), 1, 256, 'Worker threads per model.'),
-    defaultShown: 'cores - 1',
+    ...integer('N', Math.min(4, availableParallelism()), 1, 256, 'Worker threads per model; each loads it once.'),
+    defaultShown: 'cores, at most 4',
   },
   threads: integer('N', 1, 1, 256, 'Threads of one call of ONNX Runtime, per worker thread.'),
   slots: integer('N', 16, 1, 1024, 'Tasks at once per worker thread of an ONNX model: rows of one batch.'),
