@@ -69,7 +69,7 @@ export const OPTIONS = {
     defaultShown: 'cores, at most 4',
   },
   threads: integer('N', 1, 1, 256, 'Threads of one call of ONNX Runtime, per worker thread.'),
-  slots: integer('N', 16, 1, 1024, 'Tasks at once per worker thread of an ONNX model: rows of one batch.'),
+  slots: integer('N', 24, 1, 1024, 'Tasks at once per worker thread of an ONNX model: rows of one batch.'),
   'kv-memory-mb': integer(
     'MB',
     1024,

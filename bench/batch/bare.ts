@@ -33,7 +33,7 @@ const file = readFileSync(join(MODEL_DIR, job.file))
 const graph = readGraph(file)
 const { kvNames, shape } = checkGraph(graph)
 const { heads, headSize } = shape
-const session = await InferenceSession.create(Buffer.concat([file, addedOutputs(kvNames, shape)]), {
+const session = await InferenceSession.create(Buffer.concat([file, addedOutputs(kvNames, shape, null)]), {
   intraOpNumThreads: threads,
   interOpNumThreads: 1,
   logSeverityLevel: 3,

@@ -15,6 +15,7 @@ import {
   AT_INPUT,
   addedOutputs,
   checkGraph,
+  cutLogits,
   type GraphFile,
   LOGITS_OUTPUT,
   PAST,
@@ -79,10 +80,11 @@ export class Decoder {
           },
         },
       }
-      const session = await InferenceSession.create(Buffer.concat([file, addedOutputs(kvNames, shape)]), options)
+      const added = addedOutputs(kvNames, shape, cutLogits(file))
+      const session = await InferenceSession.create(Buffer.concat([file, added]), options)
       const decoder = new Decoder(session, kvNames, shape, graph)
       // A window of plain operators is counted in positions of the bucket, padding and all.
-      const alone = graph.dynamic || (windowTokens !== null && graph.layout === 'end')
+      const alone = graph.dynamic || graph.single || (windowTokens !== null && graph.layout === 'end')
       await decoder.#tryOut(alone ? ['exact'] : ['padded', 'exact'])
       return decoder
     } catch (error) {

@@ -6,7 +6,9 @@
  *   rejoin_step    [batch, tensors x heads, count, head size]: keys and values of the newest positions only
  *   rejoin_logits  [batch, vocabulary]: the logits after the last position only
  * with an input `rejoin_at` [batch, 1, count, 1]: where in `present.*` the newest positions are. The addition is
- * appended to the file's bytes, since Protocol Buffers merge a message that occurs twice (see protobuf.ts).
+ * appended to the file's bytes, since Protocol Buffers merge a message that occurs twice (see protobuf.ts). And where
+ * logits are a product of the hidden state, they are computed for the last position only: of a prompt nobody wants the
+ * others, and with a large vocabulary they are a quarter of its work.
  * Field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
  */
 import type { KvShape } from './kv-cache.js'
@@ -48,6 +50,8 @@ export type GraphFile = {
   inputs: GraphValue[]
   outputs: GraphValue[]
   layout: PresentLayout
+  /** It takes one row only. */
+  single: boolean
   /** It scales activations by the largest of the whole tensor (int8): a row's logits depend on what runs beside it. */
   dynamic: boolean
   /** Weights lie in files of their own beside this one. */
@@ -59,7 +63,7 @@ export type GraphFile = {
  * @throws Error when they are no ONNX model
  */
 export const readGraph = (file: Uint8Array): GraphFile => {
-  const graph: GraphFile = { inputs: [], outputs: [], layout: 'end', dynamic: false, external: false }
+  const graph: GraphFile = { inputs: [], outputs: [], layout: 'end', single: false, dynamic: false, external: false }
   const initialized = new Set<string>()
   try {
     for (const part of parts(file, MODEL.graph)) readPart(part, graph, initialized)
@@ -70,6 +74,7 @@ export const readGraph = (file: Uint8Array): GraphFile => {
   if (graph.outputs.length === 0) throw new Error('not an ONNX model: it has no outputs')
   // Old exports list their weights among the inputs.
   graph.inputs = graph.inputs.filter(({ name }) => !initialized.has(name))
+  graph.single = graph.inputs.some(({ name, shape: [batch] }) => name === 'input_ids' && batch === 1)
   return graph
 }
 
@@ -154,6 +159,8 @@ export const checkGraph = ({ inputs, outputs }: GraphFile): { kvNames: string[];
     const { name, type } = other
     throw new Error(`${name} is of element type ${type}, not float32 (1): take an fp32, int8 or q4 file of this model`)
   }
+  const ids = inputs.find(({ name, type }) => INPUTS.includes(name) && type !== INT64)
+  if (ids) throw new Error(`${ids.name} is of element type ${ids.type}, not int64 (7), which is not supported`)
   const logits = outputs.find(({ name }) => name === 'logits')?.shape ?? []
   // A file need not say the shape of an output.
   if (logits.length !== 3 && logits.length > 0) {
@@ -173,11 +180,43 @@ const shapeOf = (past: GraphValue[]): KvShape => {
   return { tensors: past.length, heads, headSize }
 }
 
+/** The hidden state of all positions, and the name under which the logits are now computed from the last one. */
+export type LogitsCut = { hidden: string; last: string }
+
+/** Operators whose output has a row for each row of the first input. */
+const ROWWISE = ['MatMul', 'MatMulNBits']
+
+/**
+ * Makes the file's logits those of one position, in place: their first input gets another name of the same length,
+ * which `addedOutputs` gives a meaning. Null, and nothing changed, where logits come about in another way.
+ */
+export const cutLogits = (file: Uint8Array): LogitsCut | null => {
+  for (const graph of parts(file, MODEL.graph)) {
+    for (const node of parts(graph, GRAPH.node)) {
+      if (textOf(node, NODE.output) !== 'logits' || !ROWWISE.includes(textOf(node, NODE.opType))) continue
+      const [input] = parts(node, NODE.input)
+      if (!input || input.length < CUT_NAME.length) return null
+      const hidden = text(input)
+      const last = CUT_NAME.padEnd(input.length, '_')
+      input.set(Buffer.from(last))
+      return { hidden, last }
+    }
+  }
+  return null
+}
+
+const CUT_NAME = 'rejoin_'
+
 /**
  * What to append to the file.
  * @param kvNames `0.key`, `0.value` …: the order of `rejoin_step`
+ * @param cut what `cutLogits` did to it
  */
-export const addedOutputs = (kvNames: readonly string[], { heads, headSize }: KvShape): Uint8Array => {
+export const addedOutputs = (
+  kvNames: readonly string[],
+  { heads, headSize }: KvShape,
+  cut: LogitsCut | null,
+): Uint8Array => {
   const newest = kvNames.map((name) => `rejoin/${name}`)
   return bytesField(
     MODEL.graph,
@@ -188,6 +227,7 @@ export const addedOutputs = (kvNames: readonly string[], { heads, headSize }: Kv
       node('Expand', [AT_INPUT, 'rejoin/shape'], 'rejoin/index'),
       ...kvNames.map((name) => node('GatherElements', [PRESENT + name, 'rejoin/index'], `rejoin/${name}`, 2)),
       node('Concat', newest, STEP_OUTPUT, 1),
+      ...(cut ? [constant('rejoin/cut', [-1]), node('Gather', [cut.hidden, 'rejoin/cut'], cut.last, 1)] : []),
       node('Gather', ['logits', 'rejoin/last'], LOGITS_OUTPUT, 1),
       value(GRAPH.output, STEP_OUTPUT, FLOAT, ['rejoin_batch', kvNames.length * heads, 'rejoin_count', headSize]),
       value(GRAPH.output, LOGITS_OUTPUT, FLOAT, ['rejoin_batch', 'rejoin_vocabulary']),

@@ -4,7 +4,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
-import { AT_INPUT, addedOutputs, checkGraph, LOGITS_OUTPUT, readGraph, STEP_OUTPUT } from '../../src/model/graph.js'
+import {
+  AT_INPUT,
+  addedOutputs,
+  checkGraph,
+  cutLogits,
+  LOGITS_OUTPUT,
+  readGraph,
+  STEP_OUTPUT,
+} from '../../src/model/graph.js'
 import { bytesField, concat, varintField } from '../../src/model/protobuf.js'
 import { buildTinyModel, type TinyOptions } from './tiny/build.js'
 import { tensorOf } from './tiny/greedy.js'
@@ -117,6 +125,12 @@ test('weights that are listed among the inputs are not fed', () => {
     [...Object.keys(INPUTS), 'position_ids'],
   )
   assert.deepEqual(checkGraph(read).kvNames, ['0.key', '0.value'])
+})
+
+test('a graph whose batch is fixed to one row says so', () => {
+  const fixed = decoder({ input_ids: [1, 'sequence_length'] })
+
+  assert.deepEqual([readGraph(bytesOf(fixed)).single, readGraph(bytesOf(decoder())).single], [true, false])
 })
 
 test('weights that are said to be in the file itself are not in another', () => {
@@ -276,12 +290,14 @@ const runRows = async (session: InferenceSession, layout: string, rows: readonly
   return { outputs: await session.run(feeds), at }
 }
 
-const openWithAdded = async (options: TinyOptions) => {
+const openWithAdded = async (options: TinyOptions, cut: typeof cutLogits = () => null) => {
   const file = await build({ ...options, headSize: HEAD_SIZE })
   const graph = readGraph(file)
   const { kvNames, shape } = checkGraph(graph)
   assert.deepEqual([kvNames, shape], [KV_NAMES, { tensors: 4, heads: HEADS, headSize: HEAD_SIZE }])
-  const session = await InferenceSession.create(concat(file, addedOutputs(kvNames, shape)), { logSeverityLevel: 3 })
+  const session = await InferenceSession.create(concat(file, addedOutputs(kvNames, shape, cut(file))), {
+    logSeverityLevel: 3,
+  })
   return { session, layout: graph.layout }
 }
 
@@ -353,12 +369,42 @@ for (const options of [
   })
 }
 
+for (const options of [
+  { type: 'llama', kvHeads: 2 },
+  { type: 'llama', layout: 'plain', kvHeads: 2, tied: true },
+  { type: 'gpt2', heads: 2 },
+] as const) {
+  test(`logits of ${JSON.stringify(options)} are computed for the last position only, and are the same`, async () => {
+    const whole = await openWithAdded(options)
+    const cut = await openWithAdded(options, cutLogits)
+
+    const expected = await runRows(whole.session, whole.layout, PIECE, BUCKET)
+    const { outputs } = await runRows(cut.session, cut.layout, PIECE, BUCKET)
+
+    assert.deepEqual(tensorOf(expected.outputs, 'logits').dims, [1, 3, 320])
+    assert.deepEqual(tensorOf(outputs, 'logits').dims, [1, 1, 320])
+    assertClose(floats(outputs, LOGITS_OUTPUT), floats(expected.outputs, LOGITS_OUTPUT))
+    await whole.session.release()
+    await cut.session.release()
+  })
+}
+
+test('logits that are no product of the hidden state are left as they are', () => {
+  const graph = decoder()
+  graph.op('Tanh', ['hidden_state'], {}, { outputs: ['logits'] })
+  const file = bytesOf(graph)
+  const before = file.slice()
+
+  assert.equal(cutLogits(file), null)
+  assert.deepEqual(file, before)
+})
+
 test('the addition changes nothing of the file that it is appended to', async () => {
   const file = await build({ type: 'llama' })
   const before = readGraph(file)
   const { kvNames, shape } = checkGraph(before)
 
-  const after = readGraph(concat(file, addedOutputs(kvNames, shape)))
+  const after = readGraph(concat(file, addedOutputs(kvNames, shape, null)))
 
   assert.deepEqual(after, {
     ...before,
