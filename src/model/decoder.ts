@@ -72,6 +72,8 @@ export class Decoder {
         executionMode: 'sequential',
         graphOptimizationLevel: 'all',
         logSeverityLevel: 3,
+        // It plans the memory of each new set of shapes and keeps the plan; here shapes change for ever.
+        enableMemPattern: false,
         // Threads that spin while they wait would take the event loop's core.
         extra: {
           session: {
@@ -148,7 +150,8 @@ export class Decoder {
 
   /** GroupQueryAttention counts the ones of a row; the other layout looks where they are. */
   #mask(lengths: Int32Array, bucket: number, count: number): Tensor {
-    const width = (this.#layout === 'position' ? Math.max(...lengths) : bucket) + count
+    // As wide as the bucket where it may be: the same shape for many steps.
+    const width = this.#layout === 'position' ? Math.max(bucket, Math.max(...lengths) + count) : bucket + count
     const mask = new BigInt64Array(lengths.length * width)
     for (let row = 0; row < lengths.length; row++) {
       const from = row * width

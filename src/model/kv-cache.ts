@@ -105,6 +105,26 @@ export class KvCache {
     if (bucket < this.#front.bucket) this.#front = this.#relayout(this.#front, bucket)
   }
 
+  /**
+   * Zeroes all that is not a row's own. What is left over from others is masked, which makes nothing of any number but
+   * NaN and Infinity: after a row that had those.
+   */
+  scrub(): void {
+    const { heads, headSize } = this.shape
+    const spans = this.#tail ? [this.#front, this.#tail] : [this.#front]
+    for (const buffer of this.buffers) {
+      let end = 0
+      for (const { offset, bucket, rows, lengths } of spans) {
+        for (let run = 0; run < rows * heads; run++) {
+          const from = offset + run * bucket * headSize
+          buffer.fill(0, end, from)
+          end = from + (lengths[Math.floor(run / heads)] as number) * headSize
+        }
+      }
+      buffer.fill(0, end)
+    }
+  }
+
   /** Opens the tail, empty, with room for `tokens` positions. */
   openTail(tokens: number): void {
     if (this.#tail || this.#front.rows === this.slots) throw new Error('the place of the last slot is in use')

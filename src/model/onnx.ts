@@ -235,8 +235,10 @@ export class OnnxModel implements Model {
   }
 
   #sayFirst(row: Row, logits: Float32Array): SlotOutput {
-    this.#keepPrefix(row)
-    return { ...this.#say(row, logits), cachedTokens: row.cachedTokens }
+    const output = this.#say(row, logits)
+    // At once, for those who wait with the same beginning. One that has ended already has left it.
+    if (output.end === null) this.#keepPrefix(row)
+    return { ...output, cachedTokens: row.cachedTokens }
   }
 
   /** What a row has computed so far, for prompts to come. */
@@ -251,7 +253,12 @@ export class OnnxModel implements Model {
   /** The next token of a row, or its end. A row that has ended is out of the batch at once, its slot when released. */
   #say(row: Row, logits: Float32Array): SlotOutput {
     const output = this.#choose(row, logits)
-    if (output.end !== null) this.#leave(row)
+    if (output.end === 'failed') {
+      this.#leave(row, false)
+      row.batch.cache.scrub()
+    } else if (output.end !== null) {
+      this.#leave(row)
+    }
     return output
   }
 
@@ -287,7 +294,7 @@ export class OnnxModel implements Model {
   }
 
   /** Wherever it is: waiting, half computed, decoding, or gone already. */
-  #leave(row: Row): void {
+  #leave(row: Row, keep = true): void {
     const { cache, rows } = row.batch
     const waiting = this.#waiting.indexOf(row)
     const index = rows.indexOf(row)
@@ -297,7 +304,7 @@ export class OnnxModel implements Model {
       this.#long = null
       cache.closeTail()
     } else if (index >= 0) {
-      this.#keepPrefix(row)
+      if (keep) this.#keepPrefix(row)
       cache.remove(index)
       const last = rows.pop() as Row
       if (last !== row) rows[index] = last

@@ -128,7 +128,7 @@ test('weights that are listed among the inputs are not fed', () => {
 })
 
 test('a graph whose batch is fixed to one row says so', () => {
-  const fixed = decoder({ input_ids: [1, 'sequence_length'] })
+  const fixed = decoder({ input_ids: ['int64', [1, 'sequence_length']] })
 
   assert.deepEqual([readGraph(bytesOf(fixed)).single, readGraph(bytesOf(decoder())).single], [true, false])
 })

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { OnnxModel } from '../../src/model/onnx.js'
+import { fields, integers } from '../../src/model/protobuf.js'
 import type { OnnxOptions } from '../../src/model/source.js'
 import { answerAll, generation, onnxSource } from './answer.js'
 import { buildTinyModel, type TinyOptions } from './tiny/build.js'
@@ -78,6 +79,61 @@ describe('every layout of an export', () => {
     })
   }
 })
+
+/** The embedding of one token becomes NaN, in the file. */
+const poison = (path: string, id: number): void => {
+  const file = readFileSync(path)
+  const messages = (message: Uint8Array, field: number): Uint8Array[] =>
+    [...fields(message)].flatMap((part) =>
+      part.field === field && part.value instanceof Uint8Array ? [part.value] : [],
+    )
+  for (const tensor of messages(file, 7).flatMap((graph) => messages(graph, 5))) {
+    const [rows, width] = [...fields(tensor)]
+      .filter(({ field }) => field === 1)
+      .flatMap(integers)
+      .map(Number)
+    const [raw] = messages(tensor, 9)
+    if (rows !== 320 || !width || !raw) continue
+    raw.fill(0xff, id * width * 4, (id + 1) * width * 4)
+    writeFileSync(path, file)
+    return
+  }
+  assert.fail('no embedding')
+}
+
+for (const options of [{ type: 'llama', layout: 'plain' }, { type: 'llama' }] as const) {
+  test(`${JSON.stringify(options)}: a row whose numbers are not finite fails alone, and its place is clean`, async () => {
+    const dir = await build(options)
+    const session = await openGraph(join(dir, 'onnx/model.onnx'))
+    const model = await open(dir, {})
+    const bad = model.encode({ type: 'text', text: 'Z' }).at(-1) as number
+    await model.close()
+    poison(join(dir, 'onnx/model.onnx'), bad)
+    const poisoned = await open(dir, { slots: 2 })
+
+    const texts = [
+      'Hello',
+      'aZ',
+      'the quick brown fox',
+      'aZ',
+      'The rain in Spain',
+      'aZ and more of it, much more of it',
+      'b',
+    ]
+    const answers = await answerAll(
+      poisoned,
+      texts.map((text) => generation(text, { maxTokens: TOKENS })),
+    )
+
+    for (const [i, text] of texts.entries()) {
+      if (text.includes('Z')) assert.deepEqual([answers[i]?.end, answers[i]?.ids], ['failed', []])
+      else
+        assert.deepEqual(answers[i]?.ids, (await greedy(session, poisoned.encode({ type: 'text', text }), TOKENS)).ids)
+    }
+    await session.release()
+    await poisoned.close()
+  })
+}
 
 test('a directory with other weights than its config tells of is refused with both', async () => {
   const dir = await build({ type: 'llama' })
