@@ -8,7 +8,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from 'node:worker_threads'
 import { Piscina } from 'piscina'
+import type { Prompt } from '../core/task.js'
 import type { Generation, TextSource } from '../model/model.js'
+import { Homes } from './homes.js'
 import type { FromWorker, Handle, ToWorker, WorkerFlush, WorkerStart } from './messages.js'
 
 export type EngineOptions = {
@@ -37,6 +39,8 @@ type Thread = { port: MessagePort; slots: number; handles: Set<Handle> }
 const CLOSE_MS = 30_000
 /** In a row, with no thread that has the model: after that, what waits for it is told so. */
 const MAX_FAILED_LOADS = 5
+/** A conversation stays in its thread while that runs at most so many tasks more than another: an even load counts more. */
+const MAX_IMBALANCE = 1
 const RESPAWN_MS = { first: 50, max: 5000 }
 
 export class Engine {
@@ -46,6 +50,7 @@ export class Engine {
   readonly #threads = new Set<Thread>()
   readonly #threadOf = new Map<Handle, Thread>()
   readonly #running = new Set<Promise<void>>()
+  readonly #homes = new Homes<Thread>()
   #nextHandle = 1
   #respawnMs = RESPAWN_MS.first
   #closing = false
@@ -101,10 +106,9 @@ export class Engine {
     return this.#pool.threads
   }
 
-  /** Starts in the worker with most free slots. @throws when none is free */
+  /** Starts where the conversation was last, or else in the worker with most free slots. @throws when none is free */
   start(generation: Generation, stop: string[]): Handle {
-    let best: Thread | null = null
-    for (const thread of this.#threads) if (freeOf(thread) > (best === null ? 0 : freeOf(best))) best = thread
+    const best = this.#threadFor(generation.prompt)
     if (best === null) throw new Error(`no free slot for model ${this.#options.source.name}`)
     const handle = this.#nextHandle++
     best.handles.add(handle)
@@ -131,6 +135,16 @@ export class Engine {
     for (const thread of this.#threads) post(thread, { type: 'close' })
     await Promise.race([Promise.all(this.#running), sleep(CLOSE_MS, undefined, { ref: false })])
     await this.#pool.destroy()
+  }
+
+  #threadFor(prompt: Prompt): Thread | null {
+    let best: Thread | null = null
+    for (const thread of this.#threads) if (freeOf(thread) > (best === null ? 0 : freeOf(best))) best = thread
+    if (best === null) return null
+    const home = this.#homes.get(prompt)
+    if (home && freeOf(home) > 0 && freeOf(best) - freeOf(home) <= MAX_IMBALANCE) best = home
+    this.#homes.set(prompt, best)
+    return best
   }
 
   #spawn(): void {
@@ -181,6 +195,7 @@ export class Engine {
     }
     thread.port.close()
     this.#threads.delete(thread)
+    this.#homes.remove(thread)
     const handles = [...thread.handles]
     for (const handle of handles) this.#threadOf.delete(handle)
     if (this.#closing) return

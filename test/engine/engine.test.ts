@@ -15,10 +15,12 @@ type Report =
 
 type Watched = { engine: Engine; reports: Report[]; acknowledge: (recorded: Promise<void>) => void }
 
-function watch(t: TestContext, { workers = 1, slots = 4, maxInFlight = 1000 } = {}): Watched {
+type Watching = { workers?: number; slots?: number; maxInFlight?: number; source?: EngineOptions['source'] }
+
+function watch(t: TestContext, { workers = 1, slots = 4, maxInFlight = 1000, source }: Watching = {}): Watched {
   const reports: Report[] = []
   let recorded = Promise.resolve()
-  const options: EngineOptions = { source: { type: 'scripted', name: 's', slots }, workers, maxInFlight }
+  const options: EngineOptions = { source: source ?? { type: 'scripted', name: 's', slots }, workers, maxInFlight }
   const engine = new Engine(options, {
     flush({ cells, ends }) {
       for (let at = 0; at < cells.length; ) {
@@ -223,6 +225,39 @@ test('an engine that is closed while a lost thread is replaced closes', async (t
   await engine.close()
 
   assert.equal(engine.workers.length, 0)
+})
+
+test('the next turn of a chat goes to the thread that knows the chat', async (t) => {
+  const watched = watch(t, { workers: 2, source: onnxSource() })
+  const { engine } = watched
+  await engine.open()
+  await until('both threads', () => engine.slots === 8)
+  const turn = (...contents: string[]): Generation => ({
+    ...generation({}),
+    prompt: { type: 'chat', messages: contents.map((content, i) => ({ role: i % 2 ? 'assistant' : 'user', content })) },
+    sampling: { seed: 1, temperature: 0 },
+    maxTokens: 40,
+  })
+  const wish = 'Make it long and funny, please, with many animals and a good end for all of them.'
+  const questions = [
+    `Tell me a story about a fox who lost a kite. ${wish}`,
+    `Tell me one about a dog and a ball. ${wish}`,
+  ]
+  const cachedOf = async (generations: Generation[]): Promise<number[]> => {
+    // At the same time, so that each thread has one.
+    const handles = generations.map((generation) => engine.start(generation, []))
+    const ends = await Promise.all(handles.map((handle) => endOf(watched, handle)))
+    return ends.map((end) => (end.type === 'completed' ? end.cachedTokens : -1))
+  }
+
+  const first = await cachedOf(questions.map((question) => turn(question)))
+  const second = await cachedOf(questions.map((question) => turn(question, 'Once there was', 'And then?')).toReversed())
+
+  assert.deepEqual(first, [0, 0])
+  assert.ok(
+    second.every((cached) => cached >= 16),
+    `${second}`,
+  )
 })
 
 test('an engine that was never opened closes', async (t) => {
