@@ -4,6 +4,7 @@
  * A conversation is known by what all its turns have in common, everything up to the first word of the user. That is
  * a guess that costs nothing when it is wrong: another thread computes what this one would have had.
  */
+import { createHash } from 'node:crypto'
 import type { Prompt } from '../core/task.js'
 
 /** Of a beginning: longer ones that are the same up to here are the same. */
@@ -32,10 +33,14 @@ export class Homes<Thread> {
   }
 }
 
+/** A hash: a slice of a prompt as a key would keep the whole prompt in memory. */
 const beginning = (prompt: Prompt): string => {
-  if (prompt.type === 'text') return prompt.text.slice(0, MAX_CHARACTERS)
-  const first = prompt.messages.findIndex(({ role }) => role === 'user')
-  const shared = prompt.messages.slice(0, first < 0 ? prompt.messages.length : first + 1)
-  // From the end as well: system prompts are long and the same for everybody.
-  return shared.map(({ content }) => content.slice(0, MAX_CHARACTERS) + content.slice(-MAX_CHARACTERS)).join('\n')
+  const hash = createHash('sha256')
+  if (prompt.type === 'text') return hash.update(prompt.text.slice(0, MAX_CHARACTERS)).digest('base64')
+  for (const { role, content } of prompt.messages) {
+    // From the end as well: system prompts are long and the same for everybody.
+    hash.update(`${content.slice(0, MAX_CHARACTERS)}\0${content.slice(-MAX_CHARACTERS)}\0`)
+    if (role === 'user') break
+  }
+  return hash.digest('base64')
 }
