@@ -6,7 +6,7 @@
  * those of the newest positions are computed apart and meet in one softmax, so nothing of the past is copied, and the
  * newest keys and values are at hand. `present.*` is gone then, and these inputs are new:
  *   rejoin_positions  int64 [batch, count]: of the newest ids, for rotary
- *   rejoin_bias       float [batch, 1, group x count or 1, past + count]: 0 where a score counts, else -Infinity
+ *   rejoin_bias       float [batch, 1, 1, count, past + count]: 0 where a score counts, else -Infinity
  *   rejoin_split      int64 [2]: past and count
  * All of a graph is rewritten or nothing: whatever is not understood to the last attribute stays as it is, and the
  * decoder compares the logits of both. The file is not touched: what goes is told by offset, what comes is appended.
@@ -24,6 +24,7 @@ import {
   MODEL,
   NODE,
   node,
+  number,
   OPSET,
   parts,
   TENSOR,
@@ -43,8 +44,6 @@ export type Rewrite = {
   removed: number[]
   /** Fields of the graph; they end in what `newestName` names. */
   added: Uint8Array
-  /** Heads of queries for each head of keys. */
-  group: number
 }
 
 /** Since then Split takes its sizes as an input, and Softmax is of one axis. */
@@ -80,7 +79,6 @@ export const rewriteAttention = (file: Uint8Array, kvNames: readonly string[], s
   if (graph.nodes.some(({ inputs }) => inputs.some((input) => present.has(input)))) return null
 
   const [first] = attentions as [Attention]
-  const group = first.heads / first.kvHeads
   if (attentions.some(({ heads }) => heads !== first.heads)) return null
   const live = withoutDead(graph, present)
   const read = new Set(live.flatMap(({ inputs }) => inputs))
@@ -90,7 +88,7 @@ export const rewriteAttention = (file: Uint8Array, kvNames: readonly string[], s
     // It was read only for how long the rows are.
     ...graph.inputs.filter(({ name }) => name === 'attention_mask' && !read.has(name)),
   ].map(({ at }) => at)
-  return { removed, added: concat(...shared(first, shape.headSize), ...attentions.map(operators)), group }
+  return { removed, added: concat(...shared(first, shape.headSize), ...attentions.map(operators)) }
 }
 
 type Part = { at: number; name: string }
@@ -259,39 +257,49 @@ const SHAPES = {
 /** What all layers read. */
 const shared = ({ heads, kvHeads }: Attention, headSize: number): Uint8Array[] => [
   value(GRAPH.input, POSITIONS_INPUT, INT64, ['rejoin_batch', 'rejoin_count']),
-  value(GRAPH.input, BIAS_INPUT, FLOAT, ['rejoin_batch', 1, 'rejoin_queries', 'rejoin_total']),
+  value(GRAPH.input, BIAS_INPUT, FLOAT, ['rejoin_batch', 1, 1, 'rejoin_count', 'rejoin_total']),
   value(GRAPH.input, SPLIT_INPUT, INT64, [2]),
   constant(SHAPES.packed, [0, 0, heads + 2 * kvHeads, headSize]),
   constant(SHAPES.q, [0, 0, heads, headSize]),
   constant(SHAPES.kv, [0, 0, kvHeads, headSize]),
-  constant(SHAPES.groups, [0, kvHeads, -1, headSize]),
+  constant(SHAPES.groups, [0, kvHeads, heads / kvHeads, -1, headSize]),
   constant(SHAPES.heads, [0, heads, -1, headSize]),
   constant(SHAPES.flat, [0, 0, heads * headSize]),
+  constant('rejoin/one', [2]),
   constant('rejoin/rotated', [heads + kvHeads, kvHeads]),
   constant('rejoin/turned', [heads, kvHeads]),
   constant('rejoin/parts', [heads, kvHeads, kvHeads]),
 ]
 
 /**
- * The queries of a group stand one below the other, [batch, kvHeads, group x count, headSize], so that a head of keys
- * is read once for all of them.
+ * [batch, kvHeads, group, count, headSize], with keys and values the same for a group. So a product is one row by a
+ * matrix when one id is new, and its factor is 1: for that MLAS has a kernel that reads the matrix where it lies, and
+ * for two rows, or another factor, it copies it first.
  */
 const operators = (attention: Attention): Uint8Array => {
-  const { name, output, scale } = attention
+  const { name, output } = attention
   const at = (what: string): string => `rejoin/${name}/${what}`
   const [k, v] = [newestName(`${name}.key`), newestName(`${name}.value`)]
-  const product = { transB: 1, alpha: { float: scale } }
+  const forGroup = (input: string, what: string): Uint8Array => node('Unsqueeze', [input, 'rejoin/one'], [at(what)])
+  const product = (keys: string, scores: string): Uint8Array =>
+    node('FusedMatMul', [at('q'), at(keys)], [at(scores)], { transB: 1 }, MICROSOFT)
   return concat(
     ...(attention.projections.length === 1 ? unpacked(attention, at, k, v) : separate(attention, at, k, v)),
-    node('Reshape', [at('heads'), SHAPES.groups], [at('q')]),
-    node('FusedMatMul', [at('q'), `${PAST}${name}.key`], [at('scores/past')], product, MICROSOFT),
-    node('FusedMatMul', [at('q'), k], [at('scores/new')], product, MICROSOFT),
-    node('Concat', [at('scores/past'), at('scores/new')], [at('scores')], { axis: 3 }),
+    number(at('scale'), attention.scale),
+    node('Mul', [at('heads'), at('scale')], [at('scaled')]),
+    node('Reshape', [at('scaled'), SHAPES.groups], [at('q')]),
+    forGroup(`${PAST}${name}.key`, 'keys/past'),
+    forGroup(k, 'keys/new'),
+    forGroup(`${PAST}${name}.value`, 'values/past'),
+    forGroup(v, 'values/new'),
+    product('keys/past', 'scores/past'),
+    product('keys/new', 'scores/new'),
+    node('Concat', [at('scores/past'), at('scores/new')], [at('scores')], { axis: 4 }),
     node('Add', [at('scores'), BIAS_INPUT], [at('biased')]),
     node('Softmax', [at('biased')], [at('weights')], { axis: -1 }),
-    node('Split', [at('weights'), SPLIT_INPUT], [at('weights/past'), at('weights/new')], { axis: 3 }),
-    node('MatMul', [at('weights/past'), `${PAST}${name}.value`], [at('sum/past')]),
-    node('MatMul', [at('weights/new'), v], [at('sum/new')]),
+    node('Split', [at('weights'), SPLIT_INPUT], [at('weights/past'), at('weights/new')], { axis: 4 }),
+    node('MatMul', [at('weights/past'), at('values/past')], [at('sum/past')]),
+    node('MatMul', [at('weights/new'), at('values/new')], [at('sum/new')]),
     node('Add', [at('sum/past'), at('sum/new')], [at('sum')]),
     node('Reshape', [at('sum'), SHAPES.heads], [at('sum/heads')]),
     node('Transpose', [at('sum/heads')], [at('sum/positions')], { perm: [0, 2, 1, 3] }),

@@ -62,8 +62,6 @@ export class Decoder {
   #vocabulary = 0
   readonly #session: InferenceSession
   readonly #layout: Layout
-  /** Heads of queries for each head of keys, where attention is rewritten. */
-  readonly #group: number
   readonly #pastNames: string[]
   readonly #inputs: ReadonlySet<string>
   #feeding: Feeding = 'padded'
@@ -75,7 +73,6 @@ export class Decoder {
     this.wholePrompts = graph.dynamic
     this.#session = session
     this.#layout = rewrite ? 'apart' : graph.layout
-    this.#group = rewrite?.group ?? 1
     this.#pastNames = kvNames.map((name) => PAST + name)
     this.#inputs = new Set(session.inputNames)
   }
@@ -177,7 +174,7 @@ export class Decoder {
     const fed = { lengths, bucket, count }
     const feeds: Record<string, Tensor> = {
       ...this.#past(cache, span),
-      ...rowFeeds(this.#layout, fed, this.#group),
+      ...rowFeeds(this.#layout, fed),
       input_ids: int64(ids, [rows, count]),
     }
     if (this.#inputs.has('position_ids')) feeds.position_ids = ownPositions(fed)

@@ -87,6 +87,17 @@ export const constant = (name: string, content: number | readonly number[]): Uin
   )
 }
 
+/** A float32 scalar. */
+export const number = (name: string, content: number): Uint8Array =>
+  bytesField(
+    GRAPH.initializer,
+    concat(
+      varintField(TENSOR.dataType, FLOAT),
+      bytesField(TENSOR.name, name),
+      bytesField(TENSOR.rawData, new Uint8Array(Float32Array.of(content).buffer)),
+    ),
+  )
+
 /** An input or an output of the graph. */
 export const value = (field: number, name: string, type: number, dims: readonly (string | number)[]): Uint8Array => {
   const shape = dims.map((dim) =>

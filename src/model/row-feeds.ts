@@ -15,8 +15,7 @@ export type FedRows = { lengths: Int32Array; bucket: number; count: number }
 
 type Feeds = Record<string, Tensor>
 
-/** @param group heads of queries for each head of keys */
-export const rowFeeds = (layout: Layout, rows: FedRows, group: number): Feeds => {
+export const rowFeeds = (layout: Layout, rows: FedRows): Feeds => {
   const { lengths, bucket, count } = rows
   switch (layout) {
     case 'position':
@@ -33,7 +32,7 @@ export const rowFeeds = (layout: Layout, rows: FedRows, group: number): Feeds =>
       return {
         attention_mask: onesFirst(rows),
         [POSITIONS_INPUT]: ownPositions(rows),
-        [BIAS_INPUT]: bias(rows, group),
+        [BIAS_INPUT]: bias(rows),
         [SPLIT_INPUT]: int64([bucket, count], [2]),
       }
     default:
@@ -72,20 +71,16 @@ const onesAround = ({ lengths, bucket, count }: FedRows): Tensor => {
   return new Tensor('int64', mask, [lengths.length, width])
 }
 
-/**
- * [rows, 1, group x count, bucket + count]: a new id sees its row's past, itself, and the new ones before it. For one
- * id it is the same for a whole group.
- */
-const bias = ({ lengths, bucket, count }: FedRows, group: number): Tensor => {
+/** [rows, 1, 1, count, bucket + count]: a new id sees its row's past, the new ones before it, and itself. */
+const bias = ({ lengths, bucket, count }: FedRows): Tensor => {
   const width = bucket + count
-  const queries = count === 1 ? 1 : group * count
-  const data = new Float32Array(lengths.length * queries * width)
+  const data = new Float32Array(lengths.length * count * width)
   for (let i = 0, from = 0; from < data.length; i++, from += width) {
-    const length = lengths[Math.floor(i / queries)] as number
+    const length = lengths[Math.floor(i / count)] as number
     data.fill(Number.NEGATIVE_INFINITY, from + length, from + bucket)
     data.fill(Number.NEGATIVE_INFINITY, from + bucket + (i % count) + 1, from + width)
   }
-  return new Tensor('float32', data, [lengths.length, 1, queries, width])
+  return new Tensor('float32', data, [lengths.length, 1, 1, count, width])
 }
 
 /** `first(length)`, and the positions after it, for each row. */
