@@ -47,11 +47,6 @@ type Parts = {
   threads: number
 }
 
-/** What is done at load so that a call is fast; for one short call it is not worth the time, nor a copy of weights. */
-type Preparation = { level: 'all' | 'disabled'; packing: boolean }
-const PREPARED: Preparation = { level: 'all', packing: true }
-const UNPREPARED: Preparation = { level: 'disabled', packing: false }
-
 /** The ids of a short text. */
 const TRIAL = [3, 10, 17, 24, 31]
 
@@ -103,7 +98,8 @@ export class Decoder {
 
   /** Null where it does not give what the file as it is gives. */
   static async #openRewritten(parts: Parts, rewrite: Rewrite): Promise<Decoder | null> {
-    const asItIs = await Decoder.#create(parts, null, UNPREPARED)
+    // For one short call, optimizing is not worth its time.
+    const asItIs = await Decoder.#create(parts, null, 'disabled')
     const expected = await asItIs.#tryRow([TRIAL]).finally(() => asItIs.close())
     let decoder: Decoder | null = null
     try {
@@ -119,7 +115,7 @@ export class Decoder {
     return null
   }
 
-  static async #create(parts: Parts, rewrite: Rewrite | null, preparation: Preparation = PREPARED): Promise<Decoder> {
+  static async #create(parts: Parts, rewrite: Rewrite | null, level: 'all' | 'disabled' = 'all'): Promise<Decoder> {
     const { dir, file, graph, kvNames, shape, cut, threads } = parts
     const whole = Buffer.concat([file, addedOutputs(kvNames, shape, cut, rewrite?.added)])
     if (rewrite) remove(whole, rewrite)
@@ -127,7 +123,7 @@ export class Decoder {
       intraOpNumThreads: threads,
       interOpNumThreads: 1,
       executionMode: 'sequential',
-      graphOptimizationLevel: preparation.level,
+      graphOptimizationLevel: level,
       logSeverityLevel: 3,
       // It plans the memory of each new set of shapes and keeps the plan; here shapes change for ever.
       enableMemPattern: false,
@@ -135,7 +131,6 @@ export class Decoder {
         session: {
           // Threads that spin while they wait would take the event loop's core.
           intra_op: { allow_spinning: '0' },
-          disable_prepacking: preparation.packing ? '0' : '1',
           ...(graph.external ? { model_external_initializers_file_folder_path: dir } : {}),
         },
       },
