@@ -45,8 +45,7 @@ for (const [options, file] of REWRITTEN) {
     }
     const near = (actual: Float32Array, expected: Float32Array): void => {
       const most = Math.max(...actual.map((logit, i) => Math.abs(logit - (expected[i] as number))))
-      // Blocks of four bits are multiplied in int8, where another last bit of an activation may round the other way.
-      assert.ok(most < (file ? 1e-2 : 1e-4), `${most}`)
+      assert.ok(most < 1e-4, `${most}`)
     }
     const cache = decoder.newCache(3, 256)
     const rows = [70, 3, 41].map((count, row) => idsOf(row, count))
