@@ -2,8 +2,8 @@
  * One decoder graph in ONNX Runtime: the next ids of some rows in, their logits out, keys and values added to a cache.
  *
  * Rows of one call may be of unequal length: each is fed its bucket with what lies beyond its length masked. Both
- * common layouts of Hugging Face exports run so: GroupQueryAttention (positions come from the attention mask) and
- * plain operators with a `position_ids` input. Others are tried out at load: a graph that gives other logits for a
+ * common layouts of Hugging Face exports run so: GroupQueryAttention (positions come from the attention mask), which is
+ * rewritten where it can be (see attention.ts), and plain operators with a `position_ids` input. Others are tried out at load: a graph that gives other logits for a
  * padded row than for the row alone gets its rows one by one, at their exact lengths, and says so; one that cannot go
  * on from a cache at all is refused. Names and shapes are checked then, too, so that an export of another kind is
  * refused by name and does not fail in the middle of an answer.
@@ -11,19 +11,20 @@
 import { readFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
+import { type Rewrite, remove, rewriteAttention } from './attention.js'
 import {
-  AT_INPUT,
   addedOutputs,
   checkGraph,
   cutLogits,
   type GraphFile,
   LOGITS_OUTPUT,
+  type LogitsCut,
   PAST,
-  type PresentLayout,
   readGraph,
   STEP_OUTPUT,
 } from './graph.js'
 import { BUCKET_TOKENS, KvCache, type KvShape, type Span } from './kv-cache.js'
+import { int64, type Layout, ownPositions, rowFeeds } from './row-feeds.js'
 
 /** How rows are fed: `padded` many in one call, or each alone at its `exact` length. */
 export type Feeding = 'padded' | 'exact'
@@ -35,26 +36,40 @@ export type DecoderOptions = {
   windowTokens: number | null
 }
 
+/** A file, and what was found in it. */
+type Parts = {
+  dir: string
+  file: Buffer
+  graph: GraphFile
+  kvNames: string[]
+  shape: KvShape
+  cut: LogitsCut | null
+  threads: number
+}
+
+/** The ids of a short text. */
+const TRIAL = [3, 10, 17, 24, 31]
+
 export class Decoder {
   readonly shape: KvShape
   /** A prompt gives the same keys and values only when it is run whole: nothing may be reused or done in pieces. */
   readonly wholePrompts: boolean
   #vocabulary = 0
   readonly #session: InferenceSession
-  readonly #layout: PresentLayout
+  readonly #layout: Layout
   readonly #pastNames: string[]
-  readonly #hasPositions: boolean
+  readonly #inputs: ReadonlySet<string>
   #feeding: Feeding = 'padded'
   // The tensors over a cache's buffers, for as long as the rows and the bucket are the same.
   #fed: { cache: KvCache; offset: number; rows: number; bucket: number; past: Record<string, Tensor> } | null = null
 
-  private constructor(session: InferenceSession, kvNames: string[], shape: KvShape, { layout, dynamic }: GraphFile) {
+  private constructor(session: InferenceSession, { kvNames, shape, graph }: Parts, rewrite: Rewrite | null) {
     this.shape = shape
-    this.wholePrompts = dynamic
+    this.wholePrompts = graph.dynamic
     this.#session = session
-    this.#layout = layout
+    this.#layout = rewrite ? 'apart' : graph.layout
     this.#pastNames = kvNames.map((name) => PAST + name)
-    this.#hasPositions = session.inputNames.includes('position_ids')
+    this.#inputs = new Set(session.inputNames)
   }
 
   /**
@@ -66,25 +81,12 @@ export class Decoder {
       const file = readFileSync(path)
       const graph = readGraph(file)
       const { kvNames, shape } = checkGraph(graph)
-      const options: InferenceSession.SessionOptions = {
-        intraOpNumThreads: threads,
-        interOpNumThreads: 1,
-        executionMode: 'sequential',
-        graphOptimizationLevel: 'all',
-        logSeverityLevel: 3,
-        // It plans the memory of each new set of shapes and keeps the plan; here shapes change for ever.
-        enableMemPattern: false,
-        // Threads that spin while they wait would take the event loop's core.
-        extra: {
-          session: {
-            intra_op: { allow_spinning: '0' },
-            ...(graph.external ? { model_external_initializers_file_folder_path: dirname(path) } : {}),
-          },
-        },
-      }
-      const added = addedOutputs(kvNames, shape, cutLogits(file))
-      const session = await InferenceSession.create(Buffer.concat([file, added]), options)
-      const decoder = new Decoder(session, kvNames, shape, graph)
+      // How int8 is rounded depends on all that is in a call, so that nothing could be compared.
+      const rewrite = graph.dynamic ? null : rewriteAttention(file, kvNames, shape)
+      const parts = { dir: dirname(path), file, graph, kvNames, shape, cut: cutLogits(file), threads }
+      const rewritten = rewrite && !graph.single ? await Decoder.#openRewritten(parts, rewrite) : null
+      if (rewritten) return rewritten
+      const decoder = await Decoder.#create(parts, null)
       // A window of plain operators is counted in positions of the bucket, padding and all.
       const alone = graph.dynamic || graph.single || (windowTokens !== null && graph.layout === 'end')
       await decoder.#tryOut(alone ? ['exact'] : ['padded', 'exact'])
@@ -94,6 +96,48 @@ export class Decoder {
     }
   }
 
+  /** Null where it does not give what the file as it is gives. */
+  static async #openRewritten(parts: Parts, rewrite: Rewrite): Promise<Decoder | null> {
+    // For one short call, optimizing is not worth its time.
+    const asItIs = await Decoder.#create(parts, null, 'disabled')
+    const expected = await asItIs.#tryRow([TRIAL]).finally(() => asItIs.close())
+    let decoder: Decoder | null = null
+    try {
+      decoder = await Decoder.#create(parts, rewrite)
+      if (!differ(expected, await decoder.#tryRow([TRIAL]))) {
+        await decoder.#tryOut(['padded'])
+        return decoder
+      }
+    } catch {
+      // Whatever it is, it is not the file's fault: that is loaded as it is.
+    }
+    await decoder?.close()
+    return null
+  }
+
+  static async #create(parts: Parts, rewrite: Rewrite | null, level: 'all' | 'disabled' = 'all'): Promise<Decoder> {
+    const { dir, file, graph, kvNames, shape, cut, threads } = parts
+    const whole = Buffer.concat([file, addedOutputs(kvNames, shape, cut, rewrite?.added)])
+    if (rewrite) remove(whole, rewrite)
+    const session = await InferenceSession.create(whole, {
+      intraOpNumThreads: threads,
+      interOpNumThreads: 1,
+      executionMode: 'sequential',
+      graphOptimizationLevel: level,
+      logSeverityLevel: 3,
+      // It plans the memory of each new set of shapes and keeps the plan; here shapes change for ever.
+      enableMemPattern: false,
+      extra: {
+        session: {
+          // Threads that spin while they wait would take the event loop's core.
+          intra_op: { allow_spinning: '0' },
+          ...(graph.external ? { model_external_initializers_file_folder_path: dir } : {}),
+        },
+      },
+    })
+    return new Decoder(session, parts, rewrite)
+  }
+
   /** How many logits a row has. */
   get vocabulary(): number {
     return this.#vocabulary
@@ -101,6 +145,10 @@ export class Decoder {
 
   get feeding(): Feeding {
     return this.#feeding
+  }
+
+  get layout(): Layout {
+    return this.#layout
   }
 
   /** A cache for rows of this graph, as it has to be for this feeding. */
@@ -118,13 +166,15 @@ export class Decoder {
   async run(ids: ArrayLike<number>, cache: KvCache, span: Span): Promise<Float32Array> {
     const { rows, bucket, lengths } = span
     const count = ids.length / rows
+    const fed = { lengths, bucket, count }
     const feeds: Record<string, Tensor> = {
       ...this.#past(cache, span),
+      ...rowFeeds(this.#layout, fed),
       input_ids: int64(ids, [rows, count]),
-      attention_mask: this.#mask(lengths, bucket, count),
-      [AT_INPUT]: this.#at(lengths, bucket, count),
     }
-    if (this.#hasPositions) feeds.position_ids = eachPosition(lengths, count, (length) => length, [rows, count])
+    if (this.#inputs.has('position_ids')) feeds.position_ids = ownPositions(fed)
+    // Attention was all that read it, and now does not.
+    if (!this.#inputs.has('attention_mask')) delete feeds.attention_mask
     const outputs = await this.#session.run(feeds, [LOGITS_OUTPUT, STEP_OUTPUT])
     cache.append(span, (outputs[STEP_OUTPUT] as Tensor).data as Float32Array, count)
     return (outputs[LOGITS_OUTPUT] as Tensor).data as Float32Array
@@ -148,44 +198,21 @@ export class Decoder {
     return past
   }
 
-  /** GroupQueryAttention counts the ones of a row; the other layout looks where they are. */
-  #mask(lengths: Int32Array, bucket: number, count: number): Tensor {
-    // As wide as the bucket where it may be: the same shape for many steps.
-    const width = this.#layout === 'position' ? Math.max(bucket, Math.max(...lengths) + count) : bucket + count
-    const mask = new BigInt64Array(lengths.length * width)
-    for (let row = 0; row < lengths.length; row++) {
-      const from = row * width
-      const length = lengths[row] as number
-      if (this.#layout === 'position') {
-        mask.fill(1n, from, from + length + count)
-      } else {
-        mask.fill(1n, from, from + length)
-        mask.fill(1n, from + bucket, from + width)
-      }
-    }
-    return new Tensor('int64', mask, [lengths.length, width])
-  }
-
-  #at(lengths: Int32Array, bucket: number, count: number): Tensor {
-    const first = this.#layout === 'position' ? (length: number) => length : () => bucket
-    return eachPosition(lengths, count, first, [lengths.length, 1, count, 1])
-  }
-
   /**
    * The logits of a short text, whole and from nothing, are what the other ways must give too: in two pieces, and with
    * a longer row beside it. Random weights and real ones alike differ by far more than rounding when a mask is wrong.
    * @throws Error when the graph does not go on from a cache
    */
   async #tryOut(feedings: Feeding[]): Promise<void> {
-    const ids = [3, 10, 17, 24, 31]
+    const ids = TRIAL
     const alone = await this.#tryRow([ids])
     this.#vocabulary = alone.length
     for (const feeding of feedings) {
       this.#feeding = feeding
       // Scaled by the whole text, its pieces differ as much as int8 does.
       if (this.wholePrompts) return
-      if (this.#differ(alone, await this.#tryRow([ids.slice(0, 2), ids.slice(2, 4), ids.slice(4)]))) continue
-      if (feeding === 'exact' || !this.#differ(alone, await this.#tryBeside(ids))) return
+      if (differ(alone, await this.#tryRow([ids.slice(0, 2), ids.slice(2, 4), ids.slice(4)]))) continue
+      if (feeding === 'exact' || !differ(alone, await this.#tryBeside(ids))) return
     }
     throw new Error(
       'its cache is of a layout that is not supported: a text in two pieces gives other logits than whole',
@@ -209,33 +236,10 @@ export class Decoder {
     const logits = await this.run([ids[0] as number, ids.at(-1) as number], cache, cache.front)
     return logits.subarray(logits.length / 2)
   }
-
-  #differ(one: Float32Array, other: Float32Array): boolean {
-    const size = one.reduce((most, logit) => Math.max(most, Math.abs(logit)), 1)
-    // Not `>`: NaN must count as a difference.
-    return !one.every((logit, i) => Math.abs(logit - (other[i] as number)) <= 0.01 * size)
-  }
 }
 
-/** int64 through 32-bit halves: a BigInt per id would be an object per id. Ids and positions are below 2^31. */
-const int64 = (values: ArrayLike<number>, dims: number[]): Tensor => {
-  const wide = new BigInt64Array(values.length)
-  const halves = new Int32Array(wide.buffer)
-  for (let i = 0; i < values.length; i++) halves[2 * i] = values[i] as number
-  return new Tensor('int64', wide, dims)
-}
-
-/** `first(length)`, and the positions after it, for each row. */
-const eachPosition = (
-  lengths: Int32Array,
-  count: number,
-  first: (length: number) => number,
-  dims: number[],
-): Tensor => {
-  const positions = new Int32Array(lengths.length * count)
-  for (let row = 0; row < lengths.length; row++) {
-    const from = first(lengths[row] as number)
-    for (let i = 0; i < count; i++) positions[row * count + i] = from + i
-  }
-  return int64(positions, dims)
+const differ = (one: Float32Array, other: Float32Array): boolean => {
+  const size = one.reduce((most, logit) => Math.max(most, Math.abs(logit)), 1)
+  // Not `>`: NaN must count as a difference.
+  return !one.every((logit, i) => Math.abs(logit - (other[i] as number)) <= 0.01 * size)
 }

@@ -6,13 +6,31 @@
  *   rejoin_step    [batch, tensors x heads, count, head size]: keys and values of the newest positions only
  *   rejoin_logits  [batch, vocabulary]: the logits after the last position only
  * with an input `rejoin_at` [batch, 1, count, 1]: where in `present.*` the newest positions are. The addition is
- * appended to the file's bytes, since Protocol Buffers merge a message that occurs twice (see protobuf.ts). And where
- * logits are a product of the hidden state, they are computed for the last position only: of a prompt nobody wants the
+ * appended to the file's bytes, since Protocol Buffers merge a message that occurs twice (see protobuf.ts). Where
+ * attention.ts has rewritten the graph, the newest positions are at hand, and there is no `rejoin_at`. And where logits are a product of the hidden state, they are computed for the last position only: of a prompt nobody wants the
  * others, and with a large vocabulary they are a quarter of its work.
- * Field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
  */
 import type { KvShape } from './kv-cache.js'
-import { bytesField, concat, fields, integers, varintField } from './protobuf.js'
+import {
+  constant,
+  DIM,
+  FLOAT,
+  GRAPH,
+  INT64,
+  MODEL,
+  NODE,
+  node,
+  parts,
+  SHAPE,
+  TENSOR,
+  TENSOR_TYPE,
+  TYPE,
+  text,
+  textOf,
+  VALUE,
+  value,
+} from './onnx-proto.js'
+import { bytesField, concat, fields, integers } from './protobuf.js'
 
 export const STEP_OUTPUT = 'rejoin_step'
 export const LOGITS_OUTPUT = 'rejoin_logits'
@@ -22,19 +40,6 @@ export const PRESENT = 'present.'
 
 const INPUTS = ['input_ids', 'attention_mask', 'position_ids']
 
-const MODEL = { graph: 7 } as const
-const GRAPH = { node: 1, initializer: 5, input: 11, output: 12 } as const
-const NODE = { input: 1, output: 2, name: 3, opType: 4, attribute: 5 } as const
-const ATTRIBUTE = { name: 1, int: 3, type: 20 } as const
-const TENSOR = { dims: 1, dataType: 2, name: 8, rawData: 9, dataLocation: 14 } as const
-const VALUE = { name: 1, type: 2 } as const
-const TYPE = { tensor: 1 } as const
-const TENSOR_TYPE = { elementType: 1, shape: 2 } as const
-const SHAPE = { dim: 1 } as const
-const DIM = { value: 1, param: 2 } as const
-const ATTRIBUTE_INT = 2
-const FLOAT = 1
-const INT64 = 7
 const EXTERNAL = 1n
 
 /**
@@ -125,19 +130,6 @@ const isExternal = (tensor: Uint8Array): boolean => {
   return false
 }
 
-/** The payloads of one field. */
-function* parts(message: Uint8Array, field: number): Generator<Uint8Array, void, undefined> {
-  for (const part of fields(message)) if (part.field === field && part.value instanceof Uint8Array) yield part.value
-}
-
-/** A field's text, '' where it is absent. */
-const textOf = (message: Uint8Array, field: number): string => {
-  for (const part of parts(message, field)) return text(part)
-  return ''
-}
-
-const text = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8')
-
 /**
  * What the names of keys and values are (`0.key`, `0.value` …), and what they are like.
  * @throws Error when it is not a decoder with a cache, or one whose values are not float32
@@ -211,73 +203,38 @@ const CUT_NAME = 'rejoin_'
  * What to append to the file.
  * @param kvNames `0.key`, `0.value` …: the order of `rejoin_step`
  * @param cut what `cutLogits` did to it
+ * @param attention what computes the newest keys and values, where `present.*` are gone: see attention.ts
  */
 export const addedOutputs = (
   kvNames: readonly string[],
-  { heads, headSize }: KvShape,
+  shape: KvShape,
   cut: LogitsCut | null,
+  attention: Uint8Array | null = null,
 ): Uint8Array => {
-  const newest = kvNames.map((name) => `rejoin/${name}`)
+  const dims = ['rejoin_batch', kvNames.length * shape.heads, 'rejoin_count', shape.headSize]
   return bytesField(
     MODEL.graph,
     concat(
-      constant('rejoin/shape', [1, heads, 1, headSize]),
+      attention ?? newestOfPresent(kvNames, shape),
+      node('Concat', kvNames.map(newestName), [STEP_OUTPUT], { axis: 1 }),
+      ...(cut
+        ? [constant('rejoin/cut', [-1]), node('Gather', [cut.hidden, 'rejoin/cut'], [cut.last], { axis: 1 })]
+        : []),
       constant('rejoin/last', -1),
-      value(GRAPH.input, AT_INPUT, INT64, ['rejoin_batch', 1, 'rejoin_count', 1]),
-      node('Expand', [AT_INPUT, 'rejoin/shape'], 'rejoin/index'),
-      ...kvNames.map((name) => node('GatherElements', [PRESENT + name, 'rejoin/index'], `rejoin/${name}`, 2)),
-      node('Concat', newest, STEP_OUTPUT, 1),
-      ...(cut ? [constant('rejoin/cut', [-1]), node('Gather', [cut.hidden, 'rejoin/cut'], cut.last, 1)] : []),
-      node('Gather', ['logits', 'rejoin/last'], LOGITS_OUTPUT, 1),
-      value(GRAPH.output, STEP_OUTPUT, FLOAT, ['rejoin_batch', kvNames.length * heads, 'rejoin_count', headSize]),
+      node('Gather', ['logits', 'rejoin/last'], [LOGITS_OUTPUT], { axis: 1 }),
+      value(GRAPH.output, STEP_OUTPUT, FLOAT, dims),
       value(GRAPH.output, LOGITS_OUTPUT, FLOAT, ['rejoin_batch', 'rejoin_vocabulary']),
     ),
   )
 }
 
-const node = (op: string, inputs: string[], output: string, axis?: number): Uint8Array =>
-  bytesField(
-    GRAPH.node,
-    concat(
-      ...inputs.map((input) => bytesField(NODE.input, input)),
-      bytesField(NODE.output, output),
-      bytesField(NODE.name, `node/${output}`),
-      bytesField(NODE.opType, op),
-      ...(axis === undefined ? [] : [axisAttribute(axis)]),
-    ),
-  )
+/** The newest positions of `0.key` …: [batch, heads, count, head size]. */
+export const newestName = (kvName: string): string => `rejoin/${kvName}`
 
-const axisAttribute = (axis: number): Uint8Array =>
-  bytesField(
-    NODE.attribute,
-    concat(
-      bytesField(ATTRIBUTE.name, 'axis'),
-      varintField(ATTRIBUTE.int, axis),
-      varintField(ATTRIBUTE.type, ATTRIBUTE_INT),
-    ),
+const newestOfPresent = (kvNames: readonly string[], { heads, headSize }: KvShape): Uint8Array =>
+  concat(
+    constant('rejoin/shape', [1, heads, 1, headSize]),
+    value(GRAPH.input, AT_INPUT, INT64, ['rejoin_batch', 1, 'rejoin_count', 1]),
+    node('Expand', [AT_INPUT, 'rejoin/shape'], ['rejoin/index']),
+    ...kvNames.map((name) => node('GatherElements', [PRESENT + name, 'rejoin/index'], [newestName(name)], { axis: 2 })),
   )
-
-/** int64: a list, or a scalar, which has no dims. */
-const constant = (name: string, content: number | number[]): Uint8Array => {
-  const [dims, numbers] = typeof content === 'number' ? [[], [content]] : [[content.length], content]
-  return bytesField(
-    GRAPH.initializer,
-    concat(
-      ...dims.map((dim) => varintField(TENSOR.dims, dim)),
-      varintField(TENSOR.dataType, INT64),
-      bytesField(TENSOR.name, name),
-      bytesField(TENSOR.rawData, new Uint8Array(BigInt64Array.from(numbers, BigInt).buffer)),
-    ),
-  )
-}
-
-const value = (field: number, name: string, type: number, dims: (string | number)[]): Uint8Array => {
-  const shape = dims.map((dim) =>
-    bytesField(SHAPE.dim, typeof dim === 'number' ? varintField(DIM.value, dim) : bytesField(DIM.param, dim)),
-  )
-  const tensor = concat(varintField(TENSOR_TYPE.elementType, type), bytesField(TENSOR_TYPE.shape, concat(...shape)))
-  return bytesField(
-    field,
-    concat(bytesField(VALUE.name, name), bytesField(VALUE.type, bytesField(TYPE.tensor, tensor))),
-  )
-}
