@@ -34,6 +34,8 @@ export type DecoderOptions = {
   threads: number
   /** The model's attention looks back so far only, or null. */
   windowTokens: number | null
+  /** Positions of a row at most. */
+  contextTokens: number
 }
 
 /** A file, and what was found in it. */
@@ -45,6 +47,7 @@ type Parts = {
   shape: KvShape
   cut: LogitsCut | null
   threads: number
+  contextTokens: number
 }
 
 /** The ids of a short text. */
@@ -56,6 +59,7 @@ export class Decoder {
   readonly wholePrompts: boolean
   #vocabulary = 0
   readonly #session: InferenceSession
+  readonly #contextTokens: number
   readonly #layout: Layout
   readonly #pastNames: string[]
   readonly #inputs: ReadonlySet<string>
@@ -63,10 +67,15 @@ export class Decoder {
   // The tensors over a cache's buffers, for as long as the rows and the bucket are the same.
   #fed: { cache: KvCache; offset: number; rows: number; bucket: number; past: Record<string, Tensor> } | null = null
 
-  private constructor(session: InferenceSession, { kvNames, shape, graph }: Parts, rewrite: Rewrite | null) {
+  private constructor(
+    session: InferenceSession,
+    { kvNames, shape, graph, contextTokens }: Parts,
+    rewrite: Rewrite | null,
+  ) {
     this.shape = shape
     this.wholePrompts = graph.dynamic
     this.#session = session
+    this.#contextTokens = contextTokens
     this.#layout = rewrite ? 'apart' : graph.layout
     this.#pastNames = kvNames.map((name) => PAST + name)
     this.#inputs = new Set(session.inputNames)
@@ -76,14 +85,14 @@ export class Decoder {
    * @param path of the .onnx file
    * @throws Error when the graph cannot be loaded or is of a kind that is not supported
    */
-  static async open(path: string, { threads, windowTokens }: DecoderOptions): Promise<Decoder> {
+  static async open(path: string, { threads, windowTokens, contextTokens }: DecoderOptions): Promise<Decoder> {
     try {
       const file = readFileSync(path)
       const graph = readGraph(file)
       const { kvNames, shape } = checkGraph(graph)
       // How int8 is rounded depends on all that is in a call, so that nothing could be compared.
       const rewrite = graph.dynamic ? null : rewriteAttention(file, kvNames, shape)
-      const parts = { dir: dirname(path), file, graph, kvNames, shape, cut: cutLogits(file), threads }
+      const parts = { dir: dirname(path), file, graph, kvNames, shape, cut: cutLogits(file), threads, contextTokens }
       const rewritten = rewrite && !graph.single ? await Decoder.#openRewritten(parts, rewrite) : null
       if (rewritten) return rewritten
       const decoder = await Decoder.#create(parts, null)
@@ -212,7 +221,7 @@ export class Decoder {
       // Scaled by the whole text, its pieces differ as much as int8 does.
       if (this.wholePrompts) return
       if (differ(alone, await this.#tryRow([ids.slice(0, 2), ids.slice(2, 4), ids.slice(4)]))) continue
-      if (feeding === 'exact' || !differ(alone, await this.#tryBeside(ids))) return
+      if (feeding === 'exact' || (await this.#sameBeside(ids, alone))) return
     }
     throw new Error(
       'its cache is of a layout that is not supported: a text in two pieces gives other logits than whole',
@@ -227,9 +236,20 @@ export class Decoder {
     return logits
   }
 
+  async #sameBeside(ids: number[], alone: Float32Array): Promise<boolean> {
+    try {
+      return !differ(alone, await this.#tryBeside(ids))
+    } catch {
+      // A table of masks that ends with the context, say, where the bucket goes beyond it.
+      return false
+    }
+  }
+
+  /** Plain operators see the whole bucket: the largest there will be, for windows and tables that are smaller. */
   async #tryBeside(ids: number[]): Promise<Float32Array> {
-    const cache = this.newCache(2, BUCKET_TOKENS)
-    cache.add(0)
+    const tokens = this.#layout === 'end' ? this.#contextTokens : BUCKET_TOKENS
+    const cache = this.newCache(2, tokens)
+    cache.add(tokens)
     await this.run([...ids, ...ids], cache, cache.row(0))
     cache.add(0)
     await this.run(ids.slice(0, -1), cache, cache.row(1))

@@ -106,22 +106,16 @@ export class KvCache {
   }
 
   /**
-   * Zeroes all that is not a row's own. What is left over from others is masked, which makes nothing of any number but
-   * NaN and Infinity: after a row that had those.
+   * Zeroes a row of the front, and the place of the tail where it came from. What is left over from others is masked,
+   * which makes nothing of any number but NaN and Infinity: for a row that had those, before it is removed.
    */
-  scrub(): void {
-    const { heads, headSize } = this.shape
-    const spans = this.#tail ? [this.#front, this.#tail] : [this.#front]
+  scrub(index: number): void {
+    const { offset, bucket } = this.row(index)
+    const row = this.#rowFloats(bucket)
+    const tail = Math.max((this.slots - 1) * this.#rowFloats(this.#capacity), this.#front.rows * row)
     for (const buffer of this.buffers) {
-      let end = 0
-      for (const { offset, bucket, rows, lengths } of spans) {
-        for (let run = 0; run < rows * heads; run++) {
-          const from = offset + run * bucket * headSize
-          buffer.fill(0, end, from)
-          end = from + (lengths[Math.floor(run / heads)] as number) * headSize
-        }
-      }
-      buffer.fill(0, end)
+      buffer.fill(0, offset, offset + row)
+      if (!this.#tail) buffer.fill(0, tail)
     }
   }
 

@@ -37,7 +37,7 @@ export const readModelConfig = (dir: string): ModelConfig => {
   return {
     contextTokens,
     shape,
-    windowTokens: config.use_sliding_window === false ? null : numberOf(config, ['sliding_window']),
+    windowTokens: config.use_sliding_window === false ? null : numberOf(config, ['sliding_window', 'window_size']),
     eosIds: ids.length > 0 ? new Set(ids) : null,
     sampling: samplingOf(generation),
   }

@@ -37,6 +37,7 @@ type Row = {
   batch: Batch
   /** Prompt and answer. */
   ids: number[]
+  promptTokens: number
   sampling: SamplerSettings
   detokenizer: Detokenizer
   history: History
@@ -97,8 +98,13 @@ export class OnnxModel implements Model {
     const tokenizer = Tokenizer.load(dir)
     const config = readModelConfig(dir)
     const template = ChatTemplate.load(dir, tokenizer.specialTokens)
-    const eosIds = config.eosIds ?? tokenizer.eosIds
-    const decoder = await Decoder.open(join(dir, file), { threads, windowTokens: config.windowTokens })
+    // A chat's turns end with the tokenizer's, which config.json alone does not always name.
+    const eosIds = new Set([...(config.eosIds ?? []), ...tokenizer.eosIds])
+    const decoder = await Decoder.open(join(dir, file), {
+      threads,
+      windowTokens: config.windowTokens,
+      contextTokens: source.contextTokens,
+    })
     checkShape(dir, config.shape, decoder.shape)
     return new OnnxModel(source, { decoder, tokenizer, template, eosIds, sampling: config.sampling })
   }
@@ -127,6 +133,7 @@ export class OnnxModel implements Model {
       slot,
       batch: this.#batches[slot % this.#batches.length] as Batch,
       ids,
+      promptTokens: encoded.length,
       sampling: { ...defaults, ...sampling },
       detokenizer: tokenizer.detokenizer(recorded),
       history: new History([...encoded], recorded),
@@ -204,8 +211,21 @@ export class OnnxModel implements Model {
     const index = cache.add(0)
     rows.push(row)
     this.#reusePrefix(row, () => cache.row(index))
-    const logits = await this.#parts.decoder.run(row.ids.slice(row.cachedTokens), cache, cache.row(index))
-    return this.#sayFirst(row, logits)
+    const ids = row.ids.slice(row.cachedTokens)
+    return this.#orFail(row, async () => {
+      return this.#sayFirst(row, await this.#parts.decoder.run(ids, cache, cache.row(index)))
+    })
+  }
+
+  /** A prompt that ONNX Runtime cannot run is the end of its row: in the thread’s next attempt it would be the same. */
+  async #orFail<T>(row: Row, run: () => Promise<T>): Promise<T | SlotOutput> {
+    try {
+      return await run()
+    } catch (error) {
+      this.#leave(row, false)
+      const { message } = error as Error
+      return { slot: row.slot, id: -1, text: '', end: 'failed', error: { code: 'model_failed', message } }
+    }
   }
 
   /** Null while there are more pieces to come. */
@@ -218,12 +238,14 @@ export class OnnxModel implements Model {
     const tail = cache.tail as Span
     const from = tail.lengths[0] as number
     const piece = row.ids.slice(from, from + this.#prefillChunk)
-    const logits = await this.#parts.decoder.run(piece, cache, tail)
-    if (from + piece.length < row.ids.length) return null
-    this.#long = null
-    cache.joinTail()
-    rows.push(row)
-    return this.#sayFirst(row, logits)
+    return this.#orFail(row, async () => {
+      const logits = await this.#parts.decoder.run(piece, cache, tail)
+      if (from + piece.length < row.ids.length) return null
+      this.#long = null
+      cache.joinTail()
+      rows.push(row)
+      return this.#sayFirst(row, logits)
+    })
   }
 
   /** Fills an empty span with what is known of the prompt. Its last token is always computed: it gives the logits. */
@@ -237,15 +259,14 @@ export class OnnxModel implements Model {
   #sayFirst(row: Row, logits: Float32Array): SlotOutput {
     const output = this.#say(row, logits)
     // At once, for those who wait with the same beginning. One that has ended already has left it.
-    if (output.end === null) this.#keepPrefix(row)
-    return { ...output, cachedTokens: row.cachedTokens }
+    if (output.end === null) this.#keepPrefix(row, row.batch.cache.row(row.batch.rows.indexOf(row)))
+    // After a pause some of the answer may be cached, too.
+    return { ...output, cachedTokens: Math.min(row.cachedTokens, row.promptTokens) }
   }
 
   /** What a row has computed so far, for prompts to come. */
-  #keepPrefix(row: Row): void {
-    const { cache, rows } = row.batch
-    const span = cache.row(rows.indexOf(row))
-    this.#prefixes.insert(row.ids, span.lengths[0] as number, (from, block) => {
+  #keepPrefix({ ids, batch: { cache } }: Row, span: Span): void {
+    this.#prefixes.insert(ids, span.lengths[0] as number, (from, block) => {
       cache.read(span, from, BLOCK_TOKENS, block)
     })
   }
@@ -253,12 +274,7 @@ export class OnnxModel implements Model {
   /** The next token of a row, or its end. A row that has ended is out of the batch at once, its slot when released. */
   #say(row: Row, logits: Float32Array): SlotOutput {
     const output = this.#choose(row, logits)
-    if (output.end === 'failed') {
-      this.#leave(row, false)
-      row.batch.cache.scrub()
-    } else if (output.end !== null) {
-      this.#leave(row)
-    }
+    if (output.end !== null) this.#leave(row, output.end !== 'failed')
     return output
   }
 
@@ -302,9 +318,12 @@ export class OnnxModel implements Model {
       this.#waiting.splice(waiting, 1)
     } else if (row === this.#long) {
       this.#long = null
+      // A pause in the middle of a prompt must not cost what is computed of it.
+      if (keep && cache.tail) this.#keepPrefix(row, cache.tail)
       cache.closeTail()
     } else if (index >= 0) {
-      if (keep) this.#keepPrefix(row)
+      if (keep) this.#keepPrefix(row, cache.row(index))
+      else cache.scrub(index)
       cache.remove(index)
       const last = rows.pop() as Row
       if (last !== row) rows[index] = last

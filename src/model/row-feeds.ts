@@ -1,7 +1,5 @@
 /**
  * How a graph is told what counts of a bucket: the inputs beside ids and past that say how long each row is.
- *
- * Each layout has its way, and all are of one shape for many steps: as wide as the bucket.
  */
 import { Tensor } from 'onnxruntime-node'
 import { BIAS_INPUT, POSITIONS_INPUT, SPLIT_INPUT } from './attention.js'
@@ -52,9 +50,9 @@ export const int64 = (values: ArrayLike<number>, dims: number[]): Tensor => {
   return new Tensor('int64', wide, dims)
 }
 
-/** GroupQueryAttention counts the ones of a row. */
-const onesFirst = ({ lengths, bucket, count }: FedRows): Tensor => {
-  const width = Math.max(bucket, Math.max(...lengths) + count)
+/** GroupQueryAttention counts the ones of a row; the width must not go beyond its table of positions, as a bucket can. */
+const onesFirst = ({ lengths, count }: FedRows): Tensor => {
+  const width = Math.max(...lengths) + count
   const mask = new BigInt64Array(lengths.length * width)
   for (const [row, length] of lengths.entries()) mask.fill(1n, row * width, row * width + length + count)
   return new Tensor('int64', mask, [lengths.length, width])

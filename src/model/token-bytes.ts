@@ -19,13 +19,14 @@ export type TokenBytes = readonly (Uint8Array | undefined)[]
  */
 export const tokenBytes = (
   definition: Json,
-  vocabulary: ReadonlyMap<string, number>,
+  vocabulary: ReadonlyMap<string | undefined, number>,
   added: ReadonlyMap<number, string>,
 ): TokenBytes | null => {
   if (!isByteLevel(definition.decoder)) return null
   const bytes: (Uint8Array | undefined)[] = []
   // A text that does not stand for bytes stands for itself, as in Hugging Face's decoder.
-  for (const [token, id] of vocabulary) bytes[id] = bytesOf(token) ?? encoder.encode(token)
+  // An id that no token has comes as undefined.
+  for (const [token, id] of vocabulary) if (token !== undefined) bytes[id] = bytesOf(token) ?? encoder.encode(token)
   for (const [id, content] of added) bytes[id] = encoder.encode(content)
   return bytes
 }

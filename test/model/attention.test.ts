@@ -17,7 +17,8 @@ after(() => rmSync(temporary, { recursive: true }))
 const build = async (options: TinyOptions, file = 'model.onnx'): Promise<string> =>
   join(await buildTinyModel(mkdtempSync(join(temporary, 'tiny-')), options), 'onnx', file)
 
-const open = (path: string): Promise<Decoder> => Decoder.open(path, { threads: 1, windowTokens: null })
+const open = (path: string): Promise<Decoder> =>
+  Decoder.open(path, { threads: 1, windowTokens: null, contextTokens: 256 })
 
 const REWRITTEN: [TinyOptions, file?: string][] = [
   [{ type: 'llama' }],
