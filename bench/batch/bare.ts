@@ -4,7 +4,7 @@
  * All rows are of equal length and start after `promptTokens`; the likeliest token is taken and nothing else is done.
  * Keys and values are kept in one of three ways:
  *   `given`     every step gives out all of them and is fed them again: the ordinary loop
- *   `appended`  own buffers are fed, and the graph gives out the newest position only: what our engine does
+ *   `appended`  own buffers are fed, and the graph gives out the newest position only
  *   `shared`    the same buffer is fed and fetched, so that attention writes in place; the binding copies it out
  */
 import { readFileSync } from 'node:fs'

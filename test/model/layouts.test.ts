@@ -135,6 +135,46 @@ for (const options of [{ type: 'llama', layout: 'plain' }, { type: 'llama' }] as
   })
 }
 
+for (const options of [
+  { type: 'llama' },
+  { type: 'llama', window: 24 },
+  { type: 'llama', layout: 'plain' },
+  { type: 'gpt2' },
+] as const) {
+  test(`${JSON.stringify(options)}: a context that is no multiple of a bucket is used to its end`, async () => {
+    const dir = await build({ ...options, context: 100 })
+    const model = await open(dir, {})
+
+    const [long, short] = await answerAll(model, [
+      generation('a', { maxTokens: 1000 }),
+      generation('the quick brown fox', { maxTokens: 1000 }),
+    ])
+
+    for (const answer of [long, short]) {
+      assert.equal(answer?.end, 'length')
+      assert.equal((answer?.admission.promptTokens ?? 0) + (answer?.ids.length ?? 0), 100)
+    }
+    await model.close()
+  })
+}
+
+test('a prompt that ONNX Runtime cannot run fails alone, short or in pieces', async () => {
+  const dir = await build({ type: 'llama' })
+  const model = await open(dir, {})
+  const unknown = (count: number) => generation('', { promptIds: Int32Array.from({ length: count }, () => 99_999) })
+
+  const [healthy, short, long, other] = await answerAll(model, [
+    generation('Hello', { maxTokens: TOKENS }),
+    unknown(3),
+    unknown(40),
+    generation('the quick brown fox', { maxTokens: TOKENS }),
+  ])
+
+  assert.deepEqual([healthy?.end, short?.end, long?.end, other?.end], ['length', 'failed', 'failed', 'length'])
+  assert.deepEqual([healthy?.ids.length, other?.ids.length], [TOKENS, TOKENS])
+  await model.close()
+})
+
 test('a directory with other weights than its config tells of is refused with both', async () => {
   const dir = await build({ type: 'llama' })
   const other = await build({ type: 'llama', kvHeads: 4 })
