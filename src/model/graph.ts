@@ -120,7 +120,7 @@ const readShape = (message: Uint8Array): (number | string)[] =>
 
 const readNode = (node: Uint8Array, graph: GraphFile): void => {
   const op = textOf(node, NODE.opType)
-  if (op === 'DynamicQuantizeLinear') graph.dynamic = true
+  if (op.startsWith('DynamicQuantize')) graph.dynamic = true
   if (op !== 'GroupQueryAttention') return
   if ([...parts(node, NODE.input)].some((input) => text(input).startsWith(PAST))) graph.layout = 'position'
 }

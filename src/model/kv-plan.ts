@@ -1,9 +1,10 @@
 /**
  * How the memory for keys and values is divided: decided from numbers alone, before anything is loaded.
  *
- * The bound comes first, and an eighth of it for the prefix cache, if that wants so much. Where slots and context do not fit into it, context is given up down to what most prompts
- * need; then slots down to one, since a prompt that is refused is worse than one that waits; then the rest of the
- * context. What is left goes to the prefix cache, up to its own bound.
+ * The bound comes first, and an eighth of it is for the prefix cache, if that wants so much. Where slots and context do
+ * not fit into the rest, context is given up down to what most prompts need; then slots down to one, since a prompt
+ * that is refused is worse than one that waits; then the rest of the context. What is left goes to the prefix cache,
+ * up to its own bound.
  */
 import { BUCKET_TOKENS, bytesPerToken, type KvShape, kvBytes } from './kv-cache.js'
 

@@ -9,7 +9,7 @@
  */
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import { RejoinError } from '../core/errors.js'
-import { type Json, readJson, tokenText } from './json-file.js'
+import { isJson, type Json, readJson, tokenText } from './json-file.js'
 import { type TokenBytes, tokenBytes, wholeCharacters } from './token-bytes.js'
 
 // A character has at most 4 bytes and thus tokens; the ids before them are the context that a decoder looks at.
@@ -28,6 +28,8 @@ export class Tokenizer {
   readonly #tokenizer: HuggingFaceTokenizer
   readonly #silent = new Set<number>()
   readonly #longestToken: number
+  /** Text may become shorter before it is cut into tokens. */
+  readonly #normalizes: boolean
   readonly #bytes: TokenBytes | null
 
   /**
@@ -47,6 +49,7 @@ export class Tokenizer {
     this.#bytes = tokenBytes(definition, vocabulary, new Map(added.map(({ id, content }) => [id, content])))
     for (const token of this.#tokenizer.get_vocab().keys()) longest = Math.max(longest, token?.length ?? 0)
     this.#longestToken = longest
+    this.#normalizes = shortens(definition)
   }
 
   /** @throws Error when a file is missing or not understood */
@@ -66,11 +69,12 @@ export class Tokenizer {
   }
 
   /**
-   * At least so many tokens `encode` will give, at no cost: no token stands for more text than the longest one has.
+   * At least so many tokens `encode` will give, at no cost: no token stands for more text than the longest one has,
+   * unless the text is made shorter first; then this says 0.
    * Encoding a megabyte takes a second, in which every stream of the thread would stand still.
    */
   minTokens(text: string): number {
-    return Math.ceil(text.length / this.#longestToken)
+    return this.#normalizes ? 0 : Math.ceil(text.length / this.#longestToken)
   }
 
   /** The text of ids, special tokens left out; incomplete characters become U+FFFD. '' for none. */
@@ -87,15 +91,30 @@ export class Tokenizer {
 
   /** A token by itself: its text, as far as it is one, and its bytes. */
   token(id: number): { token: string; bytes: number[] } {
-    const known = this.#bytes?.[id]
-    const text = known ? new TextDecoder().decode(known) : this.#tokenizer.decode([id], DECODING)
-    return { token: text, bytes: [...(known ?? new TextEncoder().encode(text))] }
+    const bytes = this.#bytes?.[id] ?? pieceBytes(this.#tokenizer.id_to_token(id) ?? '')
+    return { token: new TextDecoder().decode(bytes), bytes: [...bytes] }
   }
 
   /** False for special tokens and for ids of a padded vocabulary that mean nothing. */
   isSpoken(id: number): boolean {
     return !this.#silent.has(id) && this.#tokenizer.id_to_token(id) !== undefined
   }
+}
+
+/** By a normalizer, such as one that collapses spaces, by tokens that take the spaces beside them, or by one unknown token for all. */
+const shortens = ({ normalizer, added_tokens: added, model }: Json): boolean => {
+  const strips =
+    Array.isArray(added) && added.filter(isJson).some(({ lstrip, rstrip }) => lstrip === true || rstrip === true)
+  const fuses = isJson(model) && model.fuse_unk === true
+  return isJson(normalizer) || strips || fuses
+}
+
+/** A piece of SentencePiece writes a space as U+2581, and a byte that is in no piece as `<0xNN>`. */
+const pieceBytes = (piece: string): Uint8Array => {
+  const [, byte] = /^<0x([0-9A-F]{2})>$/.exec(piece) ?? []
+  return byte === undefined
+    ? new TextEncoder().encode(piece.replaceAll('▁', ' '))
+    : Uint8Array.of(Number.parseInt(byte, 16))
 }
 
 /** Turns the ids of one answer, one at a time, into text. */

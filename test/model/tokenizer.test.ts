@@ -149,3 +149,29 @@ test('the least number of tokens is never more than the number of tokens', () =>
   fc.assert(property)
   assert.equal(byteLevel.minTokens('<|assistant|>'.repeat(100)), 100)
 })
+
+test('a token by itself has its bytes: a space of a piece, a byte that is in no piece, a part of a character', () => {
+  const half = byteLevel.encode('👍', { addSpecial: false })[0] as number
+
+  assert.deepEqual(sentencePiece.token(PIECES.indexOf('▁the')), { token: ' the', bytes: [32, 116, 104, 101] })
+  assert.deepEqual(sentencePiece.token(0xf0), { token: '\uFFFD', bytes: [0xf0] })
+  assert.deepEqual(byteLevel.token(half).bytes, [0xf0])
+})
+
+test('a text that is made shorter before it is cut into tokens is not taken for too long by its length', () => {
+  const collapsing = new Tokenizer(
+    {
+      added_tokens: [],
+      normalizer: { type: 'Replace', pattern: { Regex: ' +' }, content: ' ' },
+      pre_tokenizer: null,
+      post_processor: null,
+      decoder: null,
+      model: { type: 'BPE', vocab: { a: 0, ' ': 1 }, merges: [] },
+    },
+    {},
+  )
+  const text = `a${' '.repeat(9000)}a`
+
+  assert.deepEqual(collapsing.encode(text, { addSpecial: false }), [0, 1, 0])
+  assert.equal(collapsing.minTokens(text), 0)
+})
