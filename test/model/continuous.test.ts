@@ -216,6 +216,29 @@ describe('the prefix cache', () => {
     assert.deepEqual(answer.ids, plain.ids)
   })
 
+  test('what is computed of a long prompt is kept when its row leaves in the middle', async (t) => {
+    const model = await open(t, { prefillChunk: 32 })
+    const { slot } = await model.admit(endless(promptOf(300)))
+    for (let piece = 0; piece < 5; piece++) await model.step()
+
+    model.release(slot)
+    const answer = await ask(model, turns(promptOf(300)))
+
+    // 5 x 32
+    assert.equal(answer.cachedTokens, 160)
+  })
+
+  test('of an answer that goes on, only the prompt counts as cached', async (t) => {
+    const model = await open(t)
+    const { prompt } = reference[0] as Reference
+    const whole = await answerOne(model, generation(prompt, { maxTokens: 96 }))
+
+    const { promptTokens } = await model.admit(generation(prompt, { recorded: whole.ids.slice(0, 90) }))
+    const [output] = await model.step()
+
+    assert.equal(output?.cachedTokens, promptTokens)
+  })
+
   test('it holds no more than its bound: the beginning that was used least recently goes first', async (t) => {
     // 4,096 bytes a token here: four blocks of 16.
     const model = await open(t, { prefixCacheBytes: 0.25 * MIB })

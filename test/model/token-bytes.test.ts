@@ -144,3 +144,15 @@ test('a tokenizer that is not of the byte-level kind has no bytes', () => {
   assert.deepEqual(bytesOf(byteLevel), [Uint8Array.of(0x61)])
   assert.deepEqual(bytesOf({ type: 'Sequence', decoders: [byteLevel] }), [Uint8Array.of(0x61)])
 })
+
+test('an id that no token has is a hole, and no error', () => {
+  const vocabulary = new Map<string | undefined, number>([
+    ['a', 0],
+    [undefined, 1],
+    ['b', 2],
+  ])
+
+  const bytes = tokenBytes({ decoder: { type: 'ByteLevel' } }, vocabulary, new Map())
+
+  assert.deepEqual([bytes?.[0]?.[0], bytes?.[1], bytes?.[2]?.[0]], [97, undefined, 98])
+})
