@@ -12,7 +12,7 @@ import { logprobs } from '../src/model/logprobs.js'
 import { uniform } from '../src/model/random.js'
 import { Sampler, type SamplerSettings } from '../src/model/sampler.js'
 import { sampleBySorting } from '../test/model/sampler-reference.js'
-import { rowOf, type Shape } from '../test/model/sampler-rows.js'
+import { NEUTRAL, rowOf, type Shape } from '../test/model/sampler-rows.js'
 
 const VOCABULARIES = [2048, 32_000, 151_936]
 const SHAPES: Shape[] = ['peaked', 'flat']
@@ -25,17 +25,7 @@ const WARM_UP_LOGITS = 20_000_000
 const PROMPT_TOKENS = 2000
 const ANSWER_TOKENS = 500
 
-const neutral: SamplerSettings = {
-  temperature: 0.8,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repetitionPenalty: 1,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  logitBias: [],
-  seed: 1,
-}
+const neutral: SamplerSettings = { ...NEUTRAL, temperature: 0.8, seed: 1 }
 
 const WAYS: [name: string, settings: SamplerSettings][] = [
   ['greedy', { ...neutral, temperature: 0 }],

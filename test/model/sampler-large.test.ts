@@ -3,22 +3,11 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { decay, REACH } from '../../src/model/decay.js'
 import { History } from '../../src/model/history.js'
-import { Sampler, type SamplerSettings } from '../../src/model/sampler.js'
+import { Sampler } from '../../src/model/sampler.js'
 import { argmax, edgeOf, nextOver } from '../../src/model/select.js'
 import { allowedBySorting, sampleBySorting } from './sampler-reference.js'
-import { rowOf } from './sampler-rows.js'
+import { NEUTRAL, rowOf } from './sampler-rows.js'
 
-const neutral: SamplerSettings = {
-  temperature: 1,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repetitionPenalty: 1,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  logitBias: [],
-  seed: 0,
-}
 const nothingSaid = new History([])
 
 // Each of these sizes is at an edge: of the four that are looked at together, of a block, of what is sorted.
@@ -63,7 +52,7 @@ test('whatever the row and the filters, what is left is what sorting the vocabul
     // What weighs nothing is never drawn, so it makes no difference whether it is left.
     const expected = sorted.ids.filter((_, i) => (sorted.weights[i] as number) > Math.exp(-REACH)).sort((a, b) => a - b)
 
-    const { ids, weights } = sampler.candidates(row, { ...neutral, ...filters })
+    const { ids, weights } = sampler.candidates(row, { ...NEUTRAL, ...filters })
     const actual = [...ids].filter((_, i) => (weights[i] as number) > 0)
 
     // Sums in another order differ in the last bits, which can move the edge of top_p by one token.
@@ -84,7 +73,7 @@ test('whatever the row and the filters, what is left is what sorting the vocabul
 test('the token that is drawn is the one that sorting draws', () => {
   let same = 0
   const property = fc.property(anyRow, anyFilters, fc.maxSafeInteger(), fc.nat(500), (row, filters, seed, position) => {
-    const settings = { ...neutral, ...filters, seed }
+    const settings = { ...NEUTRAL, ...filters, seed }
     const before = row.slice()
 
     const id = (samplers.get(row.length) as Sampler).sample(row, settings, nothingSaid, position)
@@ -103,7 +92,7 @@ test('a vocabulary of 150,000 gives the tokens that sorting gives', () => {
   for (const shape of ['peaked', 'flat'] as const) {
     const row = rowOf(shape, 150_000, 4)
     for (const way of ways) {
-      const settings = { ...neutral, ...way, temperature: 0.7, seed: 11 }
+      const settings = { ...NEUTRAL, ...way, temperature: 0.7, seed: 11 }
       assert.equal(sampler.sample(row, settings, nothingSaid, 3), sampleBySorting(row, settings, 3))
     }
   }
@@ -112,12 +101,12 @@ test('a vocabulary of 150,000 gives the tokens that sorting gives', () => {
 test('a sampler keeps nothing from one row to the next', () => {
   const shared = new Sampler(3001)
   const property = fc.property(fc.nat(1000), fc.nat(1000), anyFilters, anyFilters, (one, other, before, settings) => {
-    shared.sample(rowOf('flat', 3001, one), { ...neutral, ...before }, nothingSaid, 0)
+    shared.sample(rowOf('flat', 3001, one), { ...NEUTRAL, ...before }, nothingSaid, 0)
     const row = rowOf('peaked', 3001, other)
 
-    const afterAnother = shared.sample(row, { ...neutral, ...settings }, nothingSaid, 5)
+    const afterAnother = shared.sample(row, { ...NEUTRAL, ...settings }, nothingSaid, 5)
 
-    assert.equal(afterAnother, new Sampler(3001).sample(row, { ...neutral, ...settings }, nothingSaid, 5))
+    assert.equal(afterAnother, new Sampler(3001).sample(row, { ...NEUTRAL, ...settings }, nothingSaid, 5))
   })
 
   fc.assert(property, { numRuns: 50 })
@@ -126,7 +115,7 @@ test('a sampler keeps nothing from one row to the next', () => {
 test('a row of another size than the sampler was made for is refused', () => {
   const sampler = new Sampler(10)
 
-  assert.throws(() => sampler.sample(new Float32Array(11), neutral, nothingSaid, 0), {
+  assert.throws(() => sampler.sample(new Float32Array(11), NEUTRAL, nothingSaid, 0), {
     message: 'the sampler is for a vocabulary of 10, not 11',
   })
 })
@@ -134,7 +123,7 @@ test('a row of another size than the sampler was made for is refused', () => {
 test('extreme temperatures are greedy at one end and even at the other', () => {
   const row = Float32Array.of(1, 2, 3, 3)
   const sampler = new Sampler(4)
-  const weights = (temperature: number): number[] => [...sampler.candidates(row, { ...neutral, temperature }).weights]
+  const weights = (temperature: number): number[] => [...sampler.candidates(row, { ...NEUTRAL, temperature }).weights]
 
   assert.deepEqual(weights(5e-324), [0, 0, 1, 1])
   assert.deepEqual(weights(1e300), [1, 1, 1, 1])
@@ -188,7 +177,7 @@ test('the exponential is right to 12 digits, exactly 1 at 0, and 0 where it no l
 
 test('rows are made from their seed alone, and are as peaked or as flat as they say', () => {
   const nucleus = (shape: 'peaked' | 'flat'): number =>
-    allowedBySorting(rowOf(shape, 32_000, 1), { ...neutral, topP: 0.9 }).ids.length
+    allowedBySorting(rowOf(shape, 32_000, 1), { ...NEUTRAL, topP: 0.9 }).ids.length
 
   assert.deepEqual(rowOf('peaked', 2048, 7), rowOf('peaked', 2048, 7))
   assert.notDeepEqual(rowOf('peaked', 2048, 7), rowOf('peaked', 2048, 8))

@@ -2,6 +2,20 @@
  * Rows of logits as a language model gives them, from a seed, for the tests and the benchmark of the sampler.
  */
 import { uniform } from '../../src/model/random.js'
+import type { SamplerSettings } from '../../src/model/sampler.js'
+
+/** Nothing is cut, changed or preferred. */
+export const NEUTRAL: SamplerSettings = {
+  temperature: 1,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  repetitionPenalty: 1,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  logitBias: [],
+  seed: 0,
+}
 
 export type Shape = 'peaked' | 'flat'
 

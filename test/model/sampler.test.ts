@@ -6,27 +6,16 @@ import { penalize } from '../../src/model/penalties.js'
 import { uniform } from '../../src/model/random.js'
 import { Sampler, type SamplerSettings } from '../../src/model/sampler.js'
 import { argmax } from '../../src/model/select.js'
-
-const neutral: SamplerSettings = {
-  temperature: 1,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repetitionPenalty: 1,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  logitBias: [],
-  seed: 0,
-}
+import { NEUTRAL } from './sampler-rows.js'
 
 /** Logits whose softmax is the given probabilities. */
 const logitsOf = (...probabilities: number[]): Float32Array => Float32Array.from(probabilities, Math.log)
 
 const draw = (logits: Float32Array, settings: Partial<SamplerSettings>, position = 0, seen: number[] = []): number =>
-  new Sampler(logits.length).sample(logits.slice(), { ...neutral, ...settings }, new History(seen), position)
+  new Sampler(logits.length).sample(logits.slice(), { ...NEUTRAL, ...settings }, new History(seen), position)
 
 const allowed = (logits: Float32Array, settings: Partial<SamplerSettings>): number[] => [
-  ...new Sampler(logits.length).candidates(logits, { ...neutral, ...settings }).ids,
+  ...new Sampler(logits.length).candidates(logits, { ...NEUTRAL, ...settings }).ids,
 ]
 
 const add = (counts: number[], at: number): void => {
@@ -116,7 +105,7 @@ test('a presence penalty is taken once, a frequency penalty as often as the answ
   const history = new History([0, 0, 0], [1, 1, 2])
   const row = (settings: Partial<SamplerSettings>): number[] => {
     const changed = logits.slice()
-    penalize(changed, { ...neutral, ...settings }, history)
+    penalize(changed, { ...NEUTRAL, ...settings }, history)
     return [...changed]
   }
 
@@ -131,7 +120,7 @@ test('the repetition penalty counts a token once, in prompt or answer, and goes 
   const logits = Float32Array.of(4, 4, -2, 1)
   const history = new History([0, 0], [2, 2])
 
-  penalize(logits, { ...neutral, repetitionPenalty: 2, presencePenalty: 1 }, history)
+  penalize(logits, { ...NEUTRAL, repetitionPenalty: 2, presencePenalty: 1 }, history)
 
   assert.deepEqual([...logits], [2, 4, -5, 1])
 })
@@ -145,7 +134,7 @@ test('a bias is added before the penalties, and ids outside the vocabulary are i
     [-1, 5],
   ]
 
-  penalize(logits, { ...neutral, logitBias, repetitionPenalty: 2 }, new History([0]))
+  penalize(logits, { ...NEUTRAL, logitBias, repetitionPenalty: 2 }, new History([0]))
 
   assert.deepEqual([...logits], [2, 1, -99])
 })
