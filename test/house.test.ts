@@ -17,7 +17,7 @@ const ARROWS: Record<string, string[]> = {
   log: ['core'],
   model: ['core'],
   engine: ['core', 'model'],
-  backend: ['core'],
+  backend: ['core', 'wire', 'log'],
   gateway: ['core', 'wire', 'log', 'model', 'engine', 'backend'],
   server: ['core', 'wire', 'log', 'gateway'],
   top: ['core', 'wire', 'log', 'model', 'engine', 'backend', 'gateway', 'server'],
@@ -32,6 +32,8 @@ const PACKAGES: Record<string, string> = {
   '@huggingface/tokenizers': 'model',
   'onnxruntime-node': 'model',
   piscina: 'engine',
+  lmdb: 'backend',
+  'fs-native-extensions': 'backend',
   'uWebSockets.js': 'server',
   pino: 'top',
 }
