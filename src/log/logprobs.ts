@@ -42,6 +42,11 @@ export class Logprobs {
     }
   }
 
+  /** All of them. */
+  dump(): readonly TokenLogprob[] {
+    return this.#items
+  }
+
   slice(from: number, to: number): TokenLogprob[] {
     return this.#items.slice(from, to)
   }

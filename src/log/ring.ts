@@ -49,6 +49,30 @@ export class Ring {
     return this.#last
   }
 
+  /** The columns of the oldest seq still here and all after it, side by side: 12 bytes each. */
+  dump(): Uint32Array {
+    const from = this.#cell(this.first)
+    const used = Math.min(this.#last, this.#slots) * COLUMNS
+    const head = this.#cells.subarray(from, Math.min(from + used, this.#cells.length))
+    const cells = new Uint32Array(used)
+    cells.set(head)
+    cells.set(this.#cells.subarray(0, used - head.length), head.length)
+    return cells
+  }
+
+  /** The ring that `dump` came from, or the newest part of it that fits; `last` is its newest seq. */
+  static restore(maxSlots: number, last: Seq, cells: Uint32Array): Ring {
+    const count = cells.length / COLUMNS
+    // One that had overwritten events stays as small as it was: a larger one would claim to have them.
+    const ring = new Ring(count < last ? Math.min(maxSlots, count) : maxSlots)
+    while (ring.#slots < Math.min(count, ring.#maxSlots)) ring.#grow()
+    ring.#last = last - count
+    for (let at = 0; at < cells.length; at += COLUMNS) {
+      ring.append(cells[at] as number, cells[at + 1] as number, cells[at + 2] as number)
+    }
+    return ring
+  }
+
   textEnd(seq: Seq): number {
     return this.#cells[this.#cell(seq)] as number
   }

@@ -9,7 +9,7 @@
  * Appending wakes no socket: it tells each reader that it is behind, and readers pull when their sink has room.
  */
 import { Entry } from '../core/entry.js'
-import { isTerminal, type MarkEvent, type Seq, type TaskEvent, type TokenEvent } from '../core/event.js'
+import { isTerminal, type MarkEvent, type Seq, type TaskEvent, type TokenEvent, type TokenLogprob } from '../core/event.js'
 import type { TaskId } from '../core/id.js'
 import { Logprobs } from './logprobs.js'
 import { Reader } from './reader.js'
@@ -28,13 +28,27 @@ export type Attach =
   | { type: 'gone'; first: Seq }
   | { type: 'ahead'; last: Seq }
 
+/** All that a log has, as plain data in memory of its own: what the durable copy of it is made of. */
+export type LogDump = {
+  /** Unix ms of the first event; 0 without one. */
+  firstAt: number
+  lastSeq: Seq
+  tokens: number
+  /** UTF-8. */
+  text: Uint8Array
+  /** The ring's columns, see `Ring.dump`. */
+  ring: Uint32Array
+  marks: (Place & { event: MarkEvent | null })[]
+  logprobs: readonly TokenLogprob[] | null
+}
+
 /** A known place at least every so many events: it bounds what one merged event of a far-behind reader holds. */
 const CHECKPOINT_EVENTS = 1024
 
 export class TaskLog {
   readonly task: TaskId
-  readonly #text = new Text()
-  readonly #ring: Ring
+  #text = new Text()
+  #ring: Ring
   readonly #marks: Mark[] = []
   readonly #readers = new Set<Reader>()
   #firstAt = 0
@@ -48,6 +62,43 @@ export class TaskLog {
   constructor(task: TaskId, maxRingEvents: number) {
     this.task = task
     this.#ring = new Ring(maxRingEvents)
+  }
+
+  static restore(task: TaskId, maxRingEvents: number, dump: LogDump): TaskLog {
+    const log = new TaskLog(task, maxRingEvents)
+    log.#text = Text.restore(dump.text)
+    log.#ring = Ring.restore(maxRingEvents, dump.lastSeq, dump.ring)
+    log.#firstAt = dump.firstAt
+    log.#tokens = dump.tokens
+    for (const { event, ...place } of dump.marks) {
+      log.#marks.push({ ...place, entry: event === null ? null : new Entry(event) })
+      if (event !== null && isTerminal(event)) log.#ended = true
+    }
+    if (dump.logprobs !== null) {
+      log.#logprobs = new Logprobs()
+      log.#logprobs.append(dump.logprobs)
+    }
+    return log
+  }
+
+  dump(): LogDump {
+    return {
+      firstAt: this.#firstAt,
+      lastSeq: this.lastSeq,
+      tokens: this.#tokens,
+      text: this.#text.dump(),
+      ring: this.#ring.dump(),
+      marks: this.#marks.map(({ entry, ...place }) => ({ ...place, event: eventOf(entry) })),
+      logprobs: this.#logprobs?.dump() ?? null,
+    }
+  }
+
+  /** The events that are not tokens, in order. */
+  *markEvents(): Generator<MarkEvent> {
+    for (const { entry } of this.#marks) {
+      const event = eventOf(entry)
+      if (event !== null) yield event
+    }
   }
 
   get lastSeq(): Seq {
@@ -197,3 +248,7 @@ export class TaskLog {
     return mark ? { seq, textEnd: mark.textEnd, tokenEnd: mark.tokenEnd, at: mark.at } : null
   }
 }
+
+/** Of a mark; a checkpoint has none. */
+// Only `#mark` and `restore` make such entries, and from a `MarkEvent`.
+const eventOf = (entry: Entry | null): MarkEvent | null => (entry === null ? null : (entry.event as MarkEvent))

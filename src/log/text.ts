@@ -30,6 +30,19 @@ export class Text {
     return this.#end
   }
 
+  /** The UTF-8 of all of it, in memory of its own. */
+  dump(): Uint8Array {
+    return Uint8Array.prototype.slice.call(this.#slab, 0, this.#end)
+  }
+
+  static restore(utf8: Uint8Array): Text {
+    const text = new Text()
+    text.#resize(Math.max(utf8.length, FIRST_BYTES))
+    text.#slab.set(utf8)
+    text.#end = utf8.length
+    return text
+  }
+
   slice(from: number, to: number): string {
     return this.#slab.toString('utf8', from, to)
   }

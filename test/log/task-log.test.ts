@@ -421,3 +421,57 @@ test('logprobs count as memory', () => {
 
   assert.equal(with20.bytes - without.bytes, 100 + 21 * 136)
 })
+
+test('a log that was dumped and restored is the same to every reader, and goes on', () => {
+  const body: fc.Arbitrary<EventBody> = fc.oneof(
+    { weight: 8, arbitrary: anyText().map((text) => token(text)) },
+    fc.constant<EventBody>({ type: 'progress', percent: 25 }),
+  )
+  // What a reader at each position is told, down to the single event.
+  const told = (log: TaskLog): unknown =>
+    Array.from({ length: log.lastSeq + 1 }, (_, after) => {
+      const attached = log.attach(after, NOTHING)
+      return attached.type === 'reader' ? drain(attached.reader, 0) : attached
+    })
+
+  fc.assert(
+    fc.property(fc.array(body, { maxLength: 60 }), fc.constantFrom(16, 32, 1024), (bodies, slots) => {
+      const log = new TaskLog(TASK, slots)
+      for (const body of bodies) log.append(event(log.lastSeq + 1, body))
+
+      const restored = TaskLog.restore(TASK, slots, structuredClone(log.dump()))
+      const [before, after] = [told(log), told(restored)]
+      for (const each of [log, restored]) each.append(event(each.lastSeq + 1, token('more')))
+      for (const each of [log, restored]) each.append(event(each.lastSeq + 1, COMPLETED))
+
+      assert.deepEqual(after, before)
+      assert.deepEqual(told(restored), told(log))
+      assert.deepEqual([restored.text(), restored.ended], [log.text(), true])
+      assert.throws(() => restored.append(event(restored.lastSeq + 1, token('x'))), /after the terminal event/)
+    }),
+  )
+})
+
+test('a log restored with another bound of its ring never claims an event that was overwritten', () => {
+  const log = new TaskLog(TASK, 16)
+  for (let seq = 1; seq <= 40; seq++) log.append(event(seq, token(`${seq} `)))
+
+  const wider = TaskLog.restore(TASK, 1024, log.dump())
+  const fresh = new TaskLog(TASK, 1024)
+  for (let seq = 1; seq <= 40; seq++) fresh.append(event(seq, token(`${seq} `)))
+  const narrower = TaskLog.restore(TASK, 16, fresh.dump())
+
+  for (const restored of [wider, narrower]) {
+    assert.deepEqual(restored.attach(23, NOTHING), { type: 'gone', first: 25 })
+    assert.equal(drain(readerAt(restored, 25), 0)[0]?.seq, 26)
+    assert.equal(restored.text(), log.text())
+  }
+})
+
+test('logprobs are dumped and restored with their tokens', () => {
+  const log = logOf(likely('a', 0, 1), likely('b', 1, 1))
+
+  const restored = TaskLog.restore(TASK, SLOTS, structuredClone(log.dump()))
+
+  assert.deepEqual(drain(readerAt(restored, 1)), [event(2, likely('b', 1, 1))])
+})
