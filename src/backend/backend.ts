@@ -3,11 +3,12 @@
  *
  * Implementations differ only in how far they reach: this process, this machine's disk, several machines. What is
  * expected to happen is a value (`full`, `replay`, a refused id), what must not happen throws. Calls of `append`
- * commit in the order in which they were made.
+ * commit in the order in which they were made; one that cannot commit (a full disk) waits until it can.
  */
 import type { CanceledBy, TaskEvent } from '../core/event.js'
 import type { TaskId } from '../core/id.js'
-import type { Idempotency, Task } from '../core/task.js'
+import type { Idempotency, Task, TaskStatus } from '../core/task.js'
+import type { TaskLog } from '../log/task-log.js'
 
 /** What an idempotency key means that its owner used before: nothing is added. */
 export type Known =
@@ -20,11 +21,33 @@ export type Enqueued = { type: 'queued' } | Known | Full
 
 export type Full = { type: 'full'; bound: FullBound; max: number }
 
-/** Tasks that wait, bytes of their requests, or idempotency keys. */
-export type FullBound = 'queue' | 'bytes' | 'keys'
+/** Tasks that wait, bytes of their requests, idempotency keys, or the place where they are kept (its `max` is 0). */
+export type FullBound = 'queue' | 'bytes' | 'keys' | 'storage'
 
-/** What one task said in one flush. `attempt` fences: a worker that was given up cannot write any more. */
-export type Flush = { id: TaskId; attempt: number; events: TaskEvent[] }
+/**
+ * What one task said in one flush, and the ids of its tokens, which another attempt goes on from. `attempt` fences: a
+ * worker that was given up cannot write any more.
+ */
+export type Flush = { id: TaskId; attempt: number; events: TaskEvent[]; ids: number[] }
+
+/** A task and all that it has said. */
+export type Kept = { task: Task; log: TaskLog }
+
+/** One that had not ended when its process did. */
+export type Recovered = Kept & {
+  /** Of all tokens of its log. */
+  ids: number[]
+  canceledBy: CanceledBy | null
+}
+
+export type Found =
+  | { type: 'kept'; kept: Kept }
+  /** Retention dropped it, not too long ago to remember. */
+  | { type: 'dropped'; owner: string }
+  | { type: 'unknown' }
+
+/** Newest first; `next` is the ordinal to go on before, null at the end. A page may be short of its limit, even empty. */
+export type Page = { kept: Kept[]; next: number | null }
 
 export type Canceling =
   /** It was waiting: it is out of the queue, and the caller holds it and ends its log. */
@@ -47,6 +70,20 @@ export interface Backend {
   append(flushes: Flush[]): Promise<TaskId[]>
   cancel(id: TaskId, by: CanceledBy): Promise<Canceling>
   onCancel(listener: (id: TaskId, by: CanceledBy) => void): void
+  /** What an ended task has said, whole: from when it resolves the task is found here, until retention drops it. */
+  archive(kept: Kept): Promise<void>
+  /** An ended task that was archived. */
+  find(id: TaskId): Promise<Found>
+  /** Of the ended tasks of an owner that were archived: those before an ordinal, with one status or any. */
+  list(owner: string, before: number, limit: number, status: TaskStatus | null): Promise<Page>
+  /** Drops ended tasks that are older than retention keeps them. (Its bound of bytes holds by itself.) */
+  sweep(now: number): Promise<void>
+  /** Told of the tasks that retention has dropped: the ones that ended first go first. */
+  onDropped(listener: (ids: TaskId[]) => void): void
+  /** The listener tells what a running task has said until now, so that the backend need not keep its older flushes. */
+  onCheckpoint(listener: (id: TaskId) => Recovered | null): void
+  /** True: tasks that have not ended are there again after a restart. */
+  readonly durable: boolean
   close(): Promise<void>
 }
 

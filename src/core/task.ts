@@ -59,13 +59,17 @@ export type Idempotency = { key: string; bodyHash: string }
 
 export type Task = {
   id: TaskId
+  /** Counts up with every task that was ever accepted: the order of a listing. */
+  ordinal: number
   /** The caller that it belongs to; another caller's task does not exist. */
   owner: string
   model: string
   spec: TaskSpec
   /** Unix ms. */
   createdAt: number
-  /** Of the request, as it came in: what it costs to keep. */
+  /** Of the request as it came in, and of `promptIds`: what it costs to keep. */
   bytes: number
+  /** Of a prompt that was encoded at the door, until the task has ended: every attempt is prefilled with them. */
+  promptIds: Int32Array | null
   idempotency: Idempotency | null
 }

@@ -1,5 +1,5 @@
 /**
- * Values as msgpack: the binary frames of the `rejoin.v1.msgpack` WebSocket.
+ * Values as msgpack: the binary frames of the `rejoin.v1.msgpack` WebSocket, and what is kept on disk.
  *
  * Plain maps with string keys, no extensions, so that any msgpack library reads them.
  */
@@ -10,6 +10,9 @@ import { RejoinError } from '../core/errors.js'
 const packr = new Packr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' })
 
 export const pack = (value: unknown): Uint8Array => packr.pack(value)
+
+/** What `pack` made: nothing is checked. Bytes in it are views of `bytes`. */
+export const unpackOwn = (bytes: Uint8Array): unknown => packr.unpack(bytes)
 
 /** @throws RejoinError `invalid_json` when the bytes are not exactly one msgpack value, or a string is not UTF-8 */
 export function unpack(bytes: Uint8Array): unknown {

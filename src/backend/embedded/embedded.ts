@@ -1,22 +1,48 @@
 /**
- * The backend of one process with nothing to install. In memory: it ends with the process.
+ * The backend of one process with nothing to install: queues, idempotency keys and fences in memory, and behind them,
+ * unless nothing is to last, a journal of all that is accepted and said and an archive of what has ended.
  *
- * It keeps the queues, the idempotency keys and who may write; what tasks said is kept by their logs, so an
- * append here only checks the fence. A journal makes the same promises across a crash.
+ * What was said is in exactly one of the two after a crash: the journal keeps a task's words until the archive has its
+ * whole log. In memory, ended tasks are archived, too, and everything ends with the process.
  */
-import { type CanceledBy, isTerminal } from '../../core/event.js'
+import { type CanceledBy, isTerminal, type TaskEvent } from '../../core/event.js'
 import type { TaskId } from '../../core/id.js'
-import type { Idempotency, Task } from '../../core/task.js'
-import type { Backend, Canceling, Enqueued, Flush, Full, Known, QueueView } from '../backend.js'
-import { Keys } from './keys.js'
+import type { Idempotency, Task, TaskStatus } from '../../core/task.js'
+import type {
+  Backend,
+  Canceling,
+  Enqueued,
+  Flush,
+  Found,
+  Full,
+  Kept,
+  Known,
+  Page,
+  QueueView,
+  Recovered,
+} from '../backend.js'
+import type { Archive, Ended, Retention } from './archive.js'
+import { Disk, type DiskOptions } from './disk.js'
+import { packKept, unpackKept } from './kept.js'
+import { Keys, keyOf } from './keys.js'
+import { MemoryArchive } from './memory-archive.js'
 import { Queue } from './queue.js'
 
-export type EmbeddedOptions = {
+export type EmbeddedOptions = Retention & {
   /** Tasks that wait, of all models. */
   maxQueue: number
   /** Bytes of the requests that wait. */
   maxQueueBytes: number
   maxIdempotencyKeys: number
+  maxRingEvents: number
+}
+
+/** What a start finds. */
+export type Opened = {
+  backend: EmbeddedBackend
+  /** What had not ended, in the order of acceptance: what had started is ours, the rest waits in its queue again. */
+  recovered: Recovered[]
+  nextOrdinal: number
 }
 
 type Waiter = { max: number; give: (tasks: Task[]) => void }
@@ -30,13 +56,35 @@ export class EmbeddedBackend implements Backend, QueueView {
   readonly #waiters = new Map<string, Waiter[]>()
   readonly #holds = new Map<TaskId, Hold>()
   readonly #keys: Keys
+  readonly #archive: Archive
+  readonly #disk: Disk | null
+  /** Tasks that are on their way into the journal; false when it did not take them. */
+  readonly #accepting = new Map<TaskId, Promise<boolean>>()
   #depth = 0
   #bytes = 0
   #onCancel: (id: TaskId, by: CanceledBy) => void = () => {}
 
-  constructor(options: EmbeddedOptions) {
+  /** Without a disk everything ends with the process. */
+  constructor(options: EmbeddedOptions, disk: Disk | null = null) {
     this.#options = options
     this.#keys = new Keys(options.maxIdempotencyKeys)
+    this.#disk = disk
+    this.#archive = disk?.archive ?? new MemoryArchive(options)
+  }
+
+  /** On disk, with what is there from before.
+   * @throws Error with one line for the user: the directory cannot be had or written, or what it holds is damaged */
+  static async open(options: EmbeddedOptions, diskOptions: DiskOptions): Promise<Opened> {
+    const { disk, ended, unended, keys, nextOrdinal } = await Disk.open(diskOptions, options, options.maxRingEvents)
+    const backend = new EmbeddedBackend(options, disk)
+    for (const key of keys) backend.#keys.add(key)
+    for (const kept of ended) void backend.archive(kept)
+    for (const recovered of unended) backend.#restore(recovered)
+    return { backend, recovered: unended, nextOrdinal }
+  }
+
+  get durable(): boolean {
+    return this.#disk !== null
   }
 
   get depth(): number {
@@ -44,25 +92,36 @@ export class EmbeddedBackend implements Backend, QueueView {
   }
 
   async known(owner: string, idempotency: Idempotency): Promise<Known | null> {
-    return this.#known(owner, idempotency)
+    const known = this.#known(owner, idempotency)
+    return known && (await this.#sure(known))
   }
 
   // No await before all is noted: of two requests with one key only the first may be new.
-  async enqueue(task: Task): Promise<Enqueued> {
+  async enqueue(task: Task, first: TaskEvent): Promise<Enqueued> {
+    const key = keyOf(task)
     if (task.idempotency !== null) {
       const known = this.#known(task.owner, task.idempotency)
-      if (known) return known
+      // What the key made may fail to be accepted: then it is new after all.
+      if (known) return (await this.#sure(known)) ?? this.enqueue(task, first)
       if (this.#keys.full) return { type: 'full', bound: 'keys', max: this.#options.maxIdempotencyKeys }
     }
     const full = this.full(1, task.bytes)
     if (full) return full
-    this.#keys.add(task)
-    this.#holds.set(task.id, { task, attempt: 0, waiting: true })
+    if (key) this.#keys.add(key)
     this.#depth++
     this.#bytes += task.bytes
-    this.#queue(task.model).add(task)
-    this.#serve(task.model)
-    return { type: 'queued' }
+    const accepted = this.#disk?.accept(task, first) ?? Promise.resolve(true)
+    this.#accepting.set(task.id, accepted)
+    if (await accepted) {
+      this.#wait(task)
+      this.#serve(task.model)
+    } else {
+      if (key) this.#keys.remove(key)
+      this.#depth--
+      this.#bytes -= task.bytes
+    }
+    this.#accepting.delete(task.id)
+    return (await accepted) ? { type: 'queued' } : { type: 'full', bound: 'storage', max: 0 }
   }
 
   take(model: string, max: number, signal: AbortSignal): Promise<Task[]> {
@@ -89,37 +148,74 @@ export class EmbeddedBackend implements Backend, QueueView {
 
   async append(flushes: Flush[]): Promise<TaskId[]> {
     const stale: TaskId[] = []
-    for (const { id, attempt, events } of flushes) {
+    const written: { ordinal: number; flush: Flush }[] = []
+    for (const flush of flushes) {
+      const { id, attempt, events } = flush
       const hold = this.#holds.get(id)
       if (!hold || attempt < hold.attempt) {
         stale.push(id)
         continue
       }
       hold.attempt = attempt
+      written.push({ ordinal: hold.task.ordinal, flush })
       const last = events.at(-1)
       if (last && isTerminal(last)) this.#holds.delete(id)
     }
+    if (this.#disk && written.length > 0) await this.#disk.append(written)
     return stale
   }
 
   async cancel(id: TaskId, by: CanceledBy): Promise<Canceling> {
     const hold = this.#holds.get(id)
     if (!hold) return 'unknown'
-    if (!hold.waiting) {
-      this.#onCancel(id, by)
-      return 'sent'
+    if (hold.waiting) {
+      this.#queue(hold.task.model).remove(hold.task)
+      this.#leave(hold)
+      return 'taken'
     }
-    this.#queue(hold.task.model).remove(hold.task)
-    this.#leave(hold)
-    return 'taken'
+    this.#onCancel(id, by)
+    await this.#disk?.cancel(hold.task, by)
+    return 'sent'
   }
 
   onCancel(listener: (id: TaskId, by: CanceledBy) => void): void {
     this.#onCancel = listener
   }
 
+  async archive({ task, log }: Kept): Promise<void> {
+    const { id, owner, ordinal } = task
+    const { status, endedAt } = endOf(log)
+    const blob = packKept({ task, log })
+    const ended: Ended = { id, owner, ordinal, status, endedAt, blob, key: keyOf(task), delivery: null }
+    await this.#archive.put(ended)
+    this.#disk?.archived(id)
+  }
+
+  async find(id: TaskId): Promise<Found> {
+    const found = await this.#archive.find(id)
+    return found.type === 'kept' ? { type: 'kept', kept: this.#unpack(found.blob) } : found
+  }
+
+  async list(owner: string, before: number, limit: number, status: TaskStatus | null): Promise<Page> {
+    const { blobs, next } = await this.#archive.list(owner, before, limit, status)
+    return { kept: blobs.map((blob) => this.#unpack(blob)), next }
+  }
+
+  sweep(now: number): Promise<void> {
+    return this.#archive.sweep(now)
+  }
+
+  onDropped(listener: (ids: TaskId[]) => void): void {
+    this.#archive.onDropped(listener)
+  }
+
+  onCheckpoint(listener: (id: TaskId) => Recovered | null): void {
+    this.#disk?.onCheckpoint(listener)
+  }
+
   full(tasks: number, bytes: number): Full | null {
     const { maxQueue, maxQueueBytes } = this.#options
+    if (this.#disk?.trouble) return { type: 'full', bound: 'storage', max: 0 }
     if (this.#depth + tasks > maxQueue) return { type: 'full', bound: 'queue', max: maxQueue }
     if (this.#bytes + bytes > maxQueueBytes) return { type: 'full', bound: 'bytes', max: maxQueueBytes }
     return null
@@ -136,12 +232,40 @@ export class EmbeddedBackend implements Backend, QueueView {
 
   async close(): Promise<void> {
     for (const waiters of this.#waiters.values()) for (const waiter of waiters.splice(0)) waiter.give([])
+    await (this.#disk ?? this.#archive).close()
   }
 
   #known(owner: string, { key, bodyHash }: Idempotency): Known | null {
     const known = this.#keys.find(owner, key)
     if (!known) return null
     return known.bodyHash === bodyHash ? { type: 'replay', id: known.id } : { type: 'conflict' }
+  }
+
+  /** Null when what the key made was not accepted in the end. */
+  async #sure(known: Known): Promise<Known | null> {
+    if (known.type !== 'replay') return known
+    const accepted = await (this.#accepting.get(known.id) ?? true)
+    return accepted ? known : null
+  }
+
+  #wait(task: Task): void {
+    this.#holds.set(task.id, { task, attempt: 0, waiting: true })
+    this.#queue(task.model).add(task)
+  }
+
+  #restore({ task, log, canceledBy }: Recovered): void {
+    const attempt = attemptOf(log)
+    if (attempt > 0 || canceledBy !== null) {
+      this.#holds.set(task.id, { task, attempt, waiting: false })
+      return
+    }
+    this.#depth++
+    this.#bytes += task.bytes
+    this.#wait(task)
+  }
+
+  #unpack(blob: Uint8Array): Kept {
+    return unpackKept(blob, this.#options.maxRingEvents)
   }
 
   #serve(model: string): void {
@@ -168,4 +292,19 @@ export class EmbeddedBackend implements Backend, QueueView {
     this.#queues.set(model, queue)
     return queue
   }
+}
+
+function endOf(log: Kept['log']): { status: TaskStatus; endedAt: number } {
+  let end: TaskEvent | null = null
+  for (const event of log.markEvents()) end = event
+  if (end === null || !isTerminal(end)) throw new Error(`${log.task} is archived and has not ended`)
+  // A terminal event's type is the status that follows from it.
+  return { status: end.type as TaskStatus, endedAt: end.at }
+}
+
+/** The newest that the log tells of; 0 for a task that has not started. */
+function attemptOf(log: Kept['log']): number {
+  let attempt = 0
+  for (const event of log.markEvents()) if (event.type === 'started' || event.type === 'retrying') attempt = event.attempt
+  return attempt
 }

@@ -6,6 +6,7 @@
  */
 import type { TaskId } from '../../core/id.js'
 import type { Task } from '../../core/task.js'
+import type { StoredKey } from './archive.js'
 
 const KEEP_MS = 86_400_000
 
@@ -30,10 +31,13 @@ export class Keys {
     return this.#known.get(slot(owner, key))
   }
 
-  add(task: Task): void {
-    if (task.idempotency === null) return
-    const { key, bodyHash } = task.idempotency
-    this.#known.set(slot(task.owner, key), { id: task.id, bodyHash, expiresAt: Date.now() + KEEP_MS })
+  add({ owner, key, bodyHash, id, expiresAt }: StoredKey): void {
+    this.#known.set(slot(owner, key), { id, bodyHash, expiresAt })
+  }
+
+  /** Of a task that was not accepted after all. */
+  remove({ owner, key }: StoredKey): void {
+    this.#known.delete(slot(owner, key))
   }
 
   #expire(now: number): void {
@@ -42,6 +46,12 @@ export class Keys {
       this.#known.delete(slot)
     }
   }
+}
+
+/** The key of a task; null when it came with none. */
+export function keyOf({ idempotency, owner, id, ordinal, createdAt }: Task): StoredKey | null {
+  if (idempotency === null) return null
+  return { ...idempotency, owner, id, ordinal, expiresAt: createdAt + KEEP_MS }
 }
 
 // Neither part can hold a NUL, so two pairs never make the same slot.
