@@ -2,9 +2,9 @@
  * Between the queue and the engine of one model: takes tasks when slots are free, records what they say.
  *
  * A task is in exactly one place: the backend's queue, `#pending` (ours, without a slot: just taken, or waiting for
- * its next attempt), `#byHandle` (it has a slot), or `#paused` (it waits for a reader, and neither for a slot nor in
- * anybody's way). A lost or paused attempt's handle is forgotten at once, so nothing that it still says can be taken
- * for the next one's words.
+ * its next attempt), `#byHandle` (it has a slot), `#backoff` (its attempt failed, and the next one is not due yet), or
+ * `#paused` (it waits for a reader, and neither for a slot nor in anybody's way). A lost or paused attempt's handle is
+ * forgotten at once, so nothing that it still says can be taken for the next one's words.
  */
 import type { Backend } from '../backend/backend.js'
 import type { EventBody } from '../core/event.js'
@@ -15,11 +15,24 @@ import { Engine, type EngineOptions } from '../engine/engine.js'
 import type { Handle, WorkerFlush } from '../engine/messages.js'
 import type { ModelSource } from '../model/model.js'
 import { Admission } from './admission.js'
+import { Backoff } from './backoff.js'
 import { FlushLogprobs } from './logprobs.js'
 import { Paused } from './paused.js'
 import type { TaskRecord } from './record.js'
 import type { Recorder, Saying } from './recorder.js'
-import { canceling, ending, mayRun, modelFailed, newRun, progress, type Run, says } from './run.js'
+import {
+  afterFailure,
+  canceling,
+  ending,
+  type Failure,
+  mayRetry,
+  mayRun,
+  modelFailed,
+  newRun,
+  progress,
+  type Run,
+  says,
+} from './run.js'
 
 export type DispatcherOptions = EngineOptions & { maxAttempts: number }
 
@@ -36,6 +49,7 @@ export class Dispatcher {
   readonly #logger: Logger
   /** In order of their turns. */
   readonly #pending = new Set<Run>()
+  readonly #backoff = new Backoff((run) => this.#comeBack(run))
   readonly #paused = new Paused()
   readonly #byHandle = new Map<Handle, Run>()
   readonly #byTask = new Map<TaskId, Run>()
@@ -103,6 +117,7 @@ export class Dispatcher {
 
   async close(): Promise<void> {
     this.drain()
+    this.#backoff.clear()
     await this.engine.close()
   }
 
@@ -169,7 +184,10 @@ export class Dispatcher {
     this.#lookAgain()
   }
 
-  /** Puts runs without a slot where they belong as things are: with those that wait for a slot or a reader, or at their end. */
+  /**
+   * Puts runs without a slot where they belong as things are: with those that wait for a slot or a reader, or at their
+   * end. One that waits out its back-off may go to its reader's place or its end from there, but not to a slot.
+   */
   #settle(runs: Run[]): void {
     const sayings: Saying[] = []
     for (const run of runs) {
@@ -181,13 +199,20 @@ export class Dispatcher {
         sayings.push(this.#over(run, canceling(run)))
       } else if (forNobody) {
         this.#pending.delete(run)
+        this.#backoff.delete(run)
         this.#paused.add(run)
-      } else {
+      } else if (!this.#backoff.has(run)) {
         this.#paused.delete(run)
         this.#pending.add(run)
       }
     }
     void this.#recorder.record(sayings)
+  }
+
+  /** Its back-off is over. */
+  #comeBack(run: Run): void {
+    this.#settle([run])
+    this.#fill()
   }
 
   /** Starts what is pending, as far as there are slots; without a model any more it ends here. */
@@ -245,46 +270,59 @@ export class Dispatcher {
       say(run, likely === null ? { type: 'token', text, tokens } : { type: 'token', text, tokens, logprobs: likely })
       for (const percent of progress(run)) say(run, { type: 'progress', percent })
     }
-    const paused: Run[] = []
+    const slotless: Run[] = []
     for (const end of flush.ends) {
       const run = this.#byHandle.get(end.handle)
       if (!run) continue
+      const { bodies = [] } = sayings.get(run) ?? {}
       if (end.type === 'paused' && run.record.canceledBy === null) {
         this.#leaveSlot(run)
-        paused.push(run)
-        continue
+        slotless.push(run)
+      } else if (end.type === 'failed' && mayRetry(end)) {
+        sayings.set(run, this.#failed(run, end.message, end, bodies))
+        if (!this.#isOurs(run)) continue
+        this.#logger.warn({ model: this.model, attempt: run.attempt - 1, reason: end.message }, 'an attempt failed')
+        this.#backoff.add(run, run.attempt - 1)
+        slotless.push(run)
+      } else {
+        sayings.set(run, this.#over(run, ending(run, end), bodies))
       }
-      const bodies = sayings.get(run)?.bodies ?? []
-      sayings.set(run, this.#over(run, ending(run, end), bodies))
     }
     const recorded = this.#recorder.record([...sayings.values()])
-    // Now that its last words before the pause have their numbers.
-    this.#settle(paused)
+    // Now that their last words have their numbers.
+    this.#settle(slotless)
     return recorded
   }
 
   #lost(handles: Handle[], reason: string): void {
     this.#logger.warn({ model: this.model, tasks: handles.length, reason }, 'a worker was lost')
+    const { maxAttempts } = this.#options
     const sayings: Saying[] = []
     const again: Run[] = []
     for (const handle of handles) {
       const run = this.#byHandle.get(handle)
       if (!run) continue
-      this.#leaveSlot(run)
-      if (run.record.canceledBy !== null) {
-        sayings.push(this.#over(run, canceling(run)))
-      } else if (run.attempt >= this.#options.maxAttempts) {
-        const message = `the worker died in attempt ${run.attempt} of ${this.#options.maxAttempts}: ${reason}`
-        sayings.push(this.#over(run, { type: 'failed', error: { code: 'worker_lost', message } }))
-      } else {
-        run.attempt++
-        again.push(run)
-        sayings.push(says(run, [{ type: 'retrying', attempt: run.attempt, reason }]))
-      }
+      const message = `the worker died in attempt ${run.attempt} of ${maxAttempts}: ${reason}`
+      sayings.push(this.#failed(run, reason, { code: 'worker_lost', message }))
+      if (this.#isOurs(run)) again.push(run)
     }
     void this.#recorder.record(sayings)
     this.#settle(again)
     this.#fill()
+  }
+
+  /** Its attempt failed: the next one is announced, or these are its last words. */
+  #failed(run: Run, reason: string, { code, message }: Failure, before: EventBody[] = []): Saying {
+    const body = afterFailure(run, this.#options.maxAttempts, reason, { code, message })
+    if (body.type !== 'retrying') return this.#over(run, body, before)
+    this.#leaveSlot(run)
+    run.attempt = body.attempt
+    return says(run, [...before, body])
+  }
+
+  /** It has not ended. */
+  #isOurs({ record }: Run): boolean {
+    return this.#byTask.has(record.task.id)
   }
 
   #leaveSlot(run: Run): void {
@@ -298,6 +336,7 @@ export class Dispatcher {
   #over(run: Run, body: EventBody, before: EventBody[] = []): Saying {
     this.#leaveSlot(run)
     this.#pending.delete(run)
+    this.#backoff.delete(run)
     this.#paused.delete(run)
     this.#byTask.delete(run.record.task.id)
     if (run.startedAttempt > 0) this.admission.observe(run.servedMs)

@@ -3,6 +3,7 @@
  *
  * Pure: nothing here moves a run from one place to another or records anything.
  */
+import { ERRORS, type ErrorCode } from '../core/errors.js'
 import type { EventBody } from '../core/event.js'
 import type { End, Handle } from '../engine/messages.js'
 import type { TaskRecord } from './record.js'
@@ -26,6 +27,8 @@ export type Run = {
   percent: number
   firstTokenAt: number | null
 }
+
+export type Failure = { code: string; message: string }
 
 export const newRun = (record: TaskRecord): Run => ({
   record,
@@ -62,6 +65,16 @@ export function progress(run: Run): number[] {
   }
   return passed
 }
+
+/** What is said after an attempt that failed: that the next one comes, or the end. */
+export function afterFailure(run: Run, maxAttempts: number, reason: string, error: Failure): EventBody {
+  if (run.record.canceledBy !== null) return canceling(run)
+  if (run.attempt >= maxAttempts) return { type: 'failed', error }
+  return { type: 'retrying', attempt: run.attempt + 1, reason }
+}
+
+/** Whether another attempt can end better. */
+export const mayRetry = ({ code }: Failure): boolean => code in ERRORS && ERRORS[code as ErrorCode].retry === 'later'
 
 export function ending(run: Run, end: End): EventBody {
   switch (end.type) {
