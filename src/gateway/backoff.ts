@@ -1,7 +1,7 @@
 /**
  * Runs that wait before their next attempt: what has just failed would fail again right away.
  *
- * The wait doubles with every attempt that failed, up to a bound. Up to half of it is left to chance, so that what
+ * The wait doubles with every attempt in a row that brought no token, up to a bound. Up to half of it is left to chance, so that what
  * failed together does not come back together.
  */
 import type { Run } from './run.js'
@@ -21,7 +21,7 @@ export class Backoff {
     return this.#timers.has(run)
   }
 
-  /** @param failures attempts that failed, 1 … */
+  /** @param failures such attempts, 1 … */
   add(run: Run, failures: number): void {
     const timer = setTimeout(
       () => {

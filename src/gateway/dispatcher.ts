@@ -16,8 +16,10 @@ import type { Handle, WorkerFlush } from '../engine/messages.js'
 import type { ModelSource } from '../model/model.js'
 import { Admission } from './admission.js'
 import { Backoff } from './backoff.js'
+import { Line } from './line.js'
 import { FlushLogprobs } from './logprobs.js'
 import { Paused } from './paused.js'
+import { Probation } from './probation.js'
 import type { TaskRecord } from './record.js'
 import type { Recorder, Saying } from './recorder.js'
 import {
@@ -47,8 +49,8 @@ export class Dispatcher {
   readonly #recorder: Recorder
   readonly #recordOf: (task: Task) => TaskRecord
   readonly #logger: Logger
-  /** In order of their turns. */
-  readonly #pending = new Set<Run>()
+  readonly #pending = new Line()
+  readonly #probation = new Probation(() => this.#lookAgain())
   readonly #backoff = new Backoff((run) => this.#comeBack(run))
   readonly #paused = new Paused()
   readonly #byHandle = new Map<Handle, Run>()
@@ -118,6 +120,7 @@ export class Dispatcher {
   async close(): Promise<void> {
     this.drain()
     this.#backoff.clear()
+    this.#probation.close()
     await this.engine.close()
   }
 
@@ -143,7 +146,7 @@ export class Dispatcher {
     while (!signal.aborted) {
       this.#fill()
       const { failure, free } = this.engine
-      if (this.#pending.size > 0 || (free === 0 && failure === null)) {
+      if (this.#pending.size > 0 || this.#probation.active || (free === 0 && failure === null)) {
         await new Promise<void>((resolve) => {
           this.#wake = resolve
         })
@@ -156,7 +159,7 @@ export class Dispatcher {
     this.#fill()
   }
 
-  /** The engine has changed, or who reads. */
+  /** The engine has changed, or who reads, or who may start. */
   #lookAgain(): void {
     // The loop may be waiting for the queue, and a task that was lost must not wait with it.
     this.#fill()
@@ -215,17 +218,18 @@ export class Dispatcher {
     this.#fill()
   }
 
-  /** Starts what is pending, as far as there are slots; without a model any more it ends here. */
+  /** Starts what is pending, as far as it may and there are slots; without a model any more it ends here. */
   #fill(): void {
     const { failure } = this.engine
     const sayings: Saying[] = []
     for (const run of this.#pending) {
       if (failure !== null) {
         sayings.push(this.#over(run, modelFailed(failure)))
-      } else if (this.engine.free > 0) {
+      } else if (this.engine.free > 0 && this.#probation.mayStart(run)) {
         this.#start(run)
         if (run.startedAttempt === run.attempt) continue
         run.startedAttempt = run.attempt
+        run.fruitless++
         sayings.push(says(run, [{ type: 'started', attempt: run.attempt, model: this.model }]))
       } else {
         break
@@ -242,9 +246,11 @@ export class Dispatcher {
     run.handle = this.engine.start(generation, stop)
     run.slotSince = Date.now()
     this.#byHandle.set(run.handle, run)
+    this.#probation.started(run)
   }
 
   #record(flush: WorkerFlush): Promise<void> {
+    const { holding } = this.#probation
     const sayings = new Map<Run, Saying>()
     const say = (run: Run, body: EventBody): void => {
       const saying = sayings.get(run)
@@ -265,6 +271,8 @@ export class Dispatcher {
       at += 3
       for (const end = at + tokens; at < end; at++) run?.ids.push(cells[at] as number)
       if (!run) continue
+      run.fruitless = 0
+      this.#probation.proved(run)
       run.firstTokenAt ??= Date.now()
       const likely = logprobs?.take(handle, tokens) ?? null
       say(run, likely === null ? { type: 'token', text, tokens } : { type: 'token', text, tokens, logprobs: likely })
@@ -282,7 +290,7 @@ export class Dispatcher {
         sayings.set(run, this.#failed(run, end.message, end, bodies))
         if (!this.#isOurs(run)) continue
         this.#logger.warn({ model: this.model, attempt: run.attempt - 1, reason: end.message }, 'an attempt failed')
-        this.#backoff.add(run, run.attempt - 1)
+        this.#backoff.add(run, Math.max(1, run.fruitless))
         slotless.push(run)
       } else {
         sayings.set(run, this.#over(run, ending(run, end), bodies))
@@ -291,24 +299,24 @@ export class Dispatcher {
     const recorded = this.#recorder.record([...sayings.values()])
     // Now that their last words have their numbers.
     this.#settle(slotless)
+    if (holding && !this.#probation.holding) this.#lookAgain()
     return recorded
   }
 
   #lost(handles: Handle[], reason: string): void {
     this.#logger.warn({ model: this.model, tasks: handles.length, reason }, 'a worker was lost')
-    const { maxAttempts } = this.#options
     const sayings: Saying[] = []
     const again: Run[] = []
     for (const handle of handles) {
       const run = this.#byHandle.get(handle)
       if (!run) continue
-      const message = `the worker died in attempt ${run.attempt} of ${maxAttempts}: ${reason}`
+      const message = `no token in ${run.fruitless} attempts in a row, the bound; the worker of the last one died: ${reason}`
       sayings.push(this.#failed(run, reason, { code: 'worker_lost', message }))
       if (this.#isOurs(run)) again.push(run)
     }
     void this.#recorder.record(sayings)
     this.#settle(again)
-    this.#fill()
+    this.#lookAgain()
   }
 
   /** Its attempt failed: the next one is announced, or these are its last words. */
@@ -329,6 +337,7 @@ export class Dispatcher {
     if (run.handle === null) return
     this.#byHandle.delete(run.handle)
     run.handle = null
+    this.#probation.proved(run)
     run.servedMs += Date.now() - run.slotSince
   }
 
