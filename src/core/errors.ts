@@ -44,8 +44,8 @@ export const ERRORS = {
   loading: spec(503, 'later', 'a model is not loaded yet (`/readyz` only: tasks are accepted and wait)'),
   draining: spec(503, 'later', 'the gateway is shutting down'),
   internal: spec(500, 'later', 'a defect of the gateway; the log has the request id'),
-  worker_lost: spec(500, 'later', 'in a `failed` event: the worker died in every allowed attempt'),
-  model_failed: spec(500, 'later', 'in a `failed` event: the model could not go on'),
+  worker_lost: spec(500, 'later', 'in a `failed` event: the worker died, and no allowed attempt brought a token'),
+  model_failed: spec(500, 'later', 'in a `failed` event: the model could not go on, in any allowed attempt'),
 } as const satisfies Record<string, ErrorSpec>
 
 export type ErrorCode = keyof typeof ERRORS

@@ -17,6 +17,8 @@ const GATHER_MS = 1
 const GATHER_EVENTS = 256
 // Prefills between two steps: enough to fill free slots fast, not so many that running streams stutter.
 const ADMIT_MS = 5
+/** In a row, each of which failed all tasks that there were: after that, another thread loads the model anew. */
+const MAX_FAILED_STEPS = 5
 
 type Start = Extract<ToWorker, { type: 'start' }>
 
@@ -47,6 +49,7 @@ export class BatchLoop {
   #flush: WorkerFlush = emptyFlush()
   #urgent = false
   #gatheringSince = 0
+  #failedSteps = 0
 
   constructor(model: Model, port: MessagePort, maxInFlight: number) {
     this.#model = model
@@ -54,7 +57,10 @@ export class BatchLoop {
     this.#maxInFlight = maxInFlight
   }
 
-  /** Runs until a `close` message. */
+  /**
+   * Runs until a `close` message.
+   * @throws Error when the model does nothing but fail, or cannot even release a slot: the thread is of no use any more
+   */
   async run(): Promise<void> {
     this.#port.on('message', (message: ToWorker) => {
       this.#inbox.push(message)
@@ -68,7 +74,7 @@ export class BatchLoop {
       if (this.#urgent) this.#send()
       const mayRun = this.#inFlight + this.#flush.events < this.#maxInFlight
       const idleMs = mayRun ? this.#model.idleMs() : Number.POSITIVE_INFINITY
-      if (idleMs <= 0) this.#take(await this.#model.step())
+      if (idleMs <= 0) await this.#step()
       if (this.#urgent || idleMs > 0 || this.#gathered()) this.#send()
       if (idleMs > 0 && this.#waiting.length === 0) await this.#wait(idleMs)
     }
@@ -150,12 +156,44 @@ export class BatchLoop {
     }
   }
 
-  #take(outputs: SlotOutput[]): void {
+  /**
+   * A model fails single rows by itself, so a step that throws is a defect, and nothing tells which row it is of: all
+   * have failed, and whoever holds them tries them again. The thread goes on, for an empty model is what it began with,
+   * while to load it again could make everybody wait for a minute, each time that one request brings such a step
+   * about. A model that only fails may be broken as a whole, though; then nothing is lost with the thread.
+   */
+  async #step(): Promise<void> {
+    const failures = await this.#model.step().then(
+      (outputs) => this.#take(outputs),
+      (error: Error) => this.#failAll(error),
+    )
+    if (failures === 0 || this.#rows.size > 0) {
+      this.#failedSteps = 0
+      return
+    }
+    if (++this.#failedSteps < MAX_FAILED_STEPS) return
+    // What they said and how they ended is on its way before the thread's end.
+    this.#send()
+    throw new Error(`the model failed all of its tasks ${MAX_FAILED_STEPS} times in a row`)
+  }
+
+  /** Returns how many rows have failed. */
+  #failAll({ message }: Error): number {
+    const rows = [...this.#rows.values()]
+    for (const row of rows) this.#end(row, { handle: row.handle, type: 'failed', code: 'model_failed', message })
+    return rows.length
+  }
+
+  /** Returns how many rows have failed. */
+  #take(outputs: SlotOutput[]): number {
+    let failures = 0
     for (const output of outputs) {
+      if (output.end === 'failed') failures++
       const row = this.#rows.get(output.slot)
       // A model may say several tokens of a slot in one step; those after the end are not wanted.
       if (row) this.#say(row, output)
     }
+    return failures
   }
 
   #say(row: Row, output: SlotOutput): void {

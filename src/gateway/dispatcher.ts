@@ -2,9 +2,9 @@
  * Between the queue and the engine of one model: takes tasks when slots are free, records what they say.
  *
  * A task is in exactly one place: the backend's queue, `#pending` (ours, without a slot: just taken, or waiting for
- * its next attempt), `#byHandle` (it has a slot), or `#paused` (it waits for a reader, and neither for a slot nor in
- * anybody's way). A lost or paused attempt's handle is forgotten at once, so nothing that it still says can be taken
- * for the next one's words.
+ * its next attempt), `#byHandle` (it has a slot), `#backoff` (its attempt failed, and the next one is not due yet), or
+ * `#paused` (it waits for a reader, and neither for a slot nor in anybody's way). A lost or paused attempt's handle is
+ * forgotten at once, so nothing that it still says can be taken for the next one's words.
  */
 import type { Backend } from '../backend/backend.js'
 import type { EventBody } from '../core/event.js'
@@ -15,11 +15,26 @@ import { Engine, type EngineOptions } from '../engine/engine.js'
 import type { Handle, WorkerFlush } from '../engine/messages.js'
 import type { ModelSource } from '../model/model.js'
 import { Admission } from './admission.js'
+import { Backoff } from './backoff.js'
+import { Line } from './line.js'
 import { FlushLogprobs } from './logprobs.js'
 import { Paused } from './paused.js'
+import { Probation } from './probation.js'
 import type { TaskRecord } from './record.js'
 import type { Recorder, Saying } from './recorder.js'
-import { canceling, ending, mayRun, modelFailed, newRun, progress, type Run, says } from './run.js'
+import {
+  afterFailure,
+  canceling,
+  ending,
+  type Failure,
+  mayRetry,
+  mayRun,
+  modelFailed,
+  newRun,
+  progress,
+  type Run,
+  says,
+} from './run.js'
 
 export type DispatcherOptions = EngineOptions & { maxAttempts: number }
 
@@ -34,8 +49,9 @@ export class Dispatcher {
   readonly #recorder: Recorder
   readonly #recordOf: (task: Task) => TaskRecord
   readonly #logger: Logger
-  /** In order of their turns. */
-  readonly #pending = new Set<Run>()
+  readonly #pending = new Line()
+  readonly #probation = new Probation(() => this.#lookAgain())
+  readonly #backoff = new Backoff((run) => this.#comeBack(run))
   readonly #paused = new Paused()
   readonly #byHandle = new Map<Handle, Run>()
   readonly #byTask = new Map<TaskId, Run>()
@@ -103,6 +119,8 @@ export class Dispatcher {
 
   async close(): Promise<void> {
     this.drain()
+    this.#backoff.clear()
+    this.#probation.close()
     await this.engine.close()
   }
 
@@ -128,7 +146,7 @@ export class Dispatcher {
     while (!signal.aborted) {
       this.#fill()
       const { failure, free } = this.engine
-      if (this.#pending.size > 0 || (free === 0 && failure === null)) {
+      if (this.#pending.size > 0 || this.#probation.active || (free === 0 && failure === null)) {
         await new Promise<void>((resolve) => {
           this.#wake = resolve
         })
@@ -141,7 +159,7 @@ export class Dispatcher {
     this.#fill()
   }
 
-  /** The engine has changed, or who reads. */
+  /** The engine has changed, or who reads, or who may start. */
   #lookAgain(): void {
     // The loop may be waiting for the queue, and a task that was lost must not wait with it.
     this.#fill()
@@ -169,7 +187,10 @@ export class Dispatcher {
     this.#lookAgain()
   }
 
-  /** Puts runs without a slot where they belong as things are: with those that wait for a slot or a reader, or at their end. */
+  /**
+   * Puts runs without a slot where they belong as things are: with those that wait for a slot or a reader, or at their
+   * end. One that waits out its back-off may go to its reader's place or its end from there, but not to a slot.
+   */
   #settle(runs: Run[]): void {
     const sayings: Saying[] = []
     for (const run of runs) {
@@ -181,8 +202,9 @@ export class Dispatcher {
         sayings.push(this.#over(run, canceling(run)))
       } else if (forNobody) {
         this.#pending.delete(run)
+        this.#backoff.delete(run)
         this.#paused.add(run)
-      } else {
+      } else if (!this.#backoff.has(run)) {
         this.#paused.delete(run)
         this.#pending.add(run)
       }
@@ -190,17 +212,24 @@ export class Dispatcher {
     void this.#recorder.record(sayings)
   }
 
-  /** Starts what is pending, as far as there are slots; without a model any more it ends here. */
+  /** Its back-off is over. */
+  #comeBack(run: Run): void {
+    this.#settle([run])
+    this.#fill()
+  }
+
+  /** Starts what is pending, as far as it may and there are slots; without a model any more it ends here. */
   #fill(): void {
     const { failure } = this.engine
     const sayings: Saying[] = []
     for (const run of this.#pending) {
       if (failure !== null) {
         sayings.push(this.#over(run, modelFailed(failure)))
-      } else if (this.engine.free > 0) {
+      } else if (this.engine.free > 0 && this.#probation.mayStart(run)) {
         this.#start(run)
         if (run.startedAttempt === run.attempt) continue
         run.startedAttempt = run.attempt
+        run.fruitless++
         sayings.push(says(run, [{ type: 'started', attempt: run.attempt, model: this.model }]))
       } else {
         break
@@ -217,9 +246,11 @@ export class Dispatcher {
     run.handle = this.engine.start(generation, stop)
     run.slotSince = Date.now()
     this.#byHandle.set(run.handle, run)
+    this.#probation.started(run)
   }
 
   #record(flush: WorkerFlush): Promise<void> {
+    const { holding } = this.#probation
     const sayings = new Map<Run, Saying>()
     const say = (run: Run, body: EventBody): void => {
       const saying = sayings.get(run)
@@ -240,26 +271,35 @@ export class Dispatcher {
       at += 3
       for (const end = at + tokens; at < end; at++) run?.ids.push(cells[at] as number)
       if (!run) continue
+      run.fruitless = 0
+      this.#probation.proved(run)
       run.firstTokenAt ??= Date.now()
       const likely = logprobs?.take(handle, tokens) ?? null
       say(run, likely === null ? { type: 'token', text, tokens } : { type: 'token', text, tokens, logprobs: likely })
       for (const percent of progress(run)) say(run, { type: 'progress', percent })
     }
-    const paused: Run[] = []
+    const slotless: Run[] = []
     for (const end of flush.ends) {
       const run = this.#byHandle.get(end.handle)
       if (!run) continue
+      const { bodies = [] } = sayings.get(run) ?? {}
       if (end.type === 'paused' && run.record.canceledBy === null) {
         this.#leaveSlot(run)
-        paused.push(run)
-        continue
+        slotless.push(run)
+      } else if (end.type === 'failed' && mayRetry(end)) {
+        sayings.set(run, this.#failed(run, end.message, end, bodies))
+        if (!this.#isOurs(run)) continue
+        this.#logger.warn({ model: this.model, attempt: run.attempt - 1, reason: end.message }, 'an attempt failed')
+        this.#backoff.add(run, Math.max(1, run.fruitless))
+        slotless.push(run)
+      } else {
+        sayings.set(run, this.#over(run, ending(run, end), bodies))
       }
-      const bodies = sayings.get(run)?.bodies ?? []
-      sayings.set(run, this.#over(run, ending(run, end), bodies))
     }
     const recorded = this.#recorder.record([...sayings.values()])
-    // Now that its last words before the pause have their numbers.
-    this.#settle(paused)
+    // Now that their last words have their numbers.
+    this.#settle(slotless)
+    if (holding && !this.#probation.holding) this.#lookAgain()
     return recorded
   }
 
@@ -270,27 +310,34 @@ export class Dispatcher {
     for (const handle of handles) {
       const run = this.#byHandle.get(handle)
       if (!run) continue
-      this.#leaveSlot(run)
-      if (run.record.canceledBy !== null) {
-        sayings.push(this.#over(run, canceling(run)))
-      } else if (run.attempt >= this.#options.maxAttempts) {
-        const message = `the worker died in attempt ${run.attempt} of ${this.#options.maxAttempts}: ${reason}`
-        sayings.push(this.#over(run, { type: 'failed', error: { code: 'worker_lost', message } }))
-      } else {
-        run.attempt++
-        again.push(run)
-        sayings.push(says(run, [{ type: 'retrying', attempt: run.attempt, reason }]))
-      }
+      const message = `no token in ${run.fruitless} attempts in a row, the bound; the worker of the last one died: ${reason}`
+      sayings.push(this.#failed(run, reason, { code: 'worker_lost', message }))
+      if (this.#isOurs(run)) again.push(run)
     }
     void this.#recorder.record(sayings)
     this.#settle(again)
-    this.#fill()
+    this.#lookAgain()
+  }
+
+  /** Its attempt failed: the next one is announced, or these are its last words. */
+  #failed(run: Run, reason: string, { code, message }: Failure, before: EventBody[] = []): Saying {
+    const body = afterFailure(run, this.#options.maxAttempts, reason, { code, message })
+    if (body.type !== 'retrying') return this.#over(run, body, before)
+    this.#leaveSlot(run)
+    run.attempt = body.attempt
+    return says(run, [...before, body])
+  }
+
+  /** It has not ended. */
+  #isOurs({ record }: Run): boolean {
+    return this.#byTask.has(record.task.id)
   }
 
   #leaveSlot(run: Run): void {
     if (run.handle === null) return
     this.#byHandle.delete(run.handle)
     run.handle = null
+    this.#probation.proved(run)
     run.servedMs += Date.now() - run.slotSince
   }
 
@@ -298,6 +345,7 @@ export class Dispatcher {
   #over(run: Run, body: EventBody, before: EventBody[] = []): Saying {
     this.#leaveSlot(run)
     this.#pending.delete(run)
+    this.#backoff.delete(run)
     this.#paused.delete(run)
     this.#byTask.delete(run.record.task.id)
     if (run.startedAttempt > 0) this.admission.observe(run.servedMs)

@@ -3,8 +3,10 @@
  *
  * Pure: nothing here moves a run from one place to another or records anything.
  */
+import { ERRORS, type ErrorCode } from '../core/errors.js'
 import type { EventBody } from '../core/event.js'
 import type { End, Handle } from '../engine/messages.js'
+import type { TaskLog } from '../log/task-log.js'
 import type { TaskRecord } from './record.js'
 import type { Saying } from './recorder.js'
 
@@ -13,6 +15,8 @@ export type Run = {
   attempt: number
   /** The attempt that said `started` last: one that goes on after a pause does not say it again. */
   startedAttempt: number
+  /** Attempts in a row, the present one included, that have brought no token. */
+  fruitless: number
   /** Null while it has no slot. */
   handle: Handle | null
   /** When it got its slot, unix ms. */
@@ -27,10 +31,13 @@ export type Run = {
   firstTokenAt: number | null
 }
 
+export type Failure = { code: string; message: string }
+
 export const newRun = (record: TaskRecord): Run => ({
   record,
   attempt: 1,
   startedAttempt: 0,
+  fruitless: fruitlessIn(record.log),
   handle: null,
   slotSince: 0,
   servedMs: 0,
@@ -42,6 +49,9 @@ export const newRun = (record: TaskRecord): Run => ({
 })
 
 export const says = (run: Run, bodies: EventBody[]): Saying => ({ record: run.record, attempt: run.attempt, bodies })
+
+/** It is to be started anew, and its last attempt ended before it brought a token: perhaps its thread died of it. */
+export const isSuspect = (run: Run): boolean => run.fruitless > 0 && run.attempt > run.startedAttempt
 
 /** False: decoding would be for nobody, and its maker wants it to wait. */
 export const mayRun = ({ record }: Run): boolean => record.task.spec.onDisconnect !== 'pause' || record.log.readers > 0
@@ -62,6 +72,35 @@ export function progress(run: Run): number[] {
   }
   return passed
 }
+
+/**
+ * What a log tells of `Run.fruitless`: how often it says `started` after its last token. It is counted in the log so
+ * that a task which ends the whole process is found out, too.
+ */
+export function fruitlessIn(log: TaskLog): number {
+  let count = 0
+  let last = 0
+  for (let index = 0, mark = log.markAt(0); mark; mark = log.markAt(++index)) {
+    // What lies between two marks are tokens, and so is a mark without an entry.
+    if (mark.entry === null || mark.seq > last + 1) count = 0
+    if (mark.entry?.event.type === 'started') count++
+    last = mark.seq
+  }
+  return log.lastSeq > last ? 0 : count
+}
+
+/**
+ * What is said after an attempt that failed: that the next one comes, or the end. Only attempts in a row that brought no
+ * token are bounded: an answer that gets on will be whole some day, whoever kills the threads that it runs in.
+ */
+export function afterFailure(run: Run, maxAttempts: number, reason: string, error: Failure): EventBody {
+  if (run.record.canceledBy !== null) return canceling(run)
+  if (run.fruitless >= maxAttempts) return { type: 'failed', error }
+  return { type: 'retrying', attempt: run.attempt + 1, reason }
+}
+
+/** Whether another attempt can end better. */
+export const mayRetry = ({ code }: Failure): boolean => code in ERRORS && ERRORS[code as ErrorCode].retry === 'later'
 
 export function ending(run: Run, end: End): EventBody {
   switch (end.type) {

@@ -56,7 +56,11 @@ export interface Model {
    * @throws RejoinError `prompt_too_long` or `invalid_prompt`; the slot stays free.
    */
   admit(generation: Generation): Promise<Admission>
-  /** One decode for every active slot that is due; a slot that has ended says nothing more. */
+  /**
+   * One decode for every active slot that is due; a slot that has ended says nothing more. A row that cannot be run is
+   * an output, `failed`.
+   * @throws Error only by a defect that is no row's in particular; every slot is released then
+   */
   step(): Promise<SlotOutput[]>
   /** Milliseconds until a step has anything to do: 0 = now, Infinity = no active slot. */
   idleMs(): number

@@ -6,6 +6,8 @@
  * that bound nor a short prompt by more than a step, and since the oldest always gets its piece, none starves. A
  * prompt that is done says its first token in the same step.
  *
+ * A row that cannot be run fails alone: when a call for many rows throws, they are run one by one.
+ *
  * A row's tokens do not depend on who shares the batch: its logits are its own, its random numbers are a function of
  * seed and position, and what the prefix cache gives is what would have been computed.
  */
@@ -173,15 +175,34 @@ export class OnnxModel implements Model {
     return this.#parts.decoder.close()
   }
 
-  /** One token for every row of a batch. */
+  /** One token for every row of a batch; where they cannot be run together, for each that can be run alone. */
   async #decode(batch: Batch, outputs: SlotOutput[]): Promise<void> {
     const rows = [...batch.rows]
-    const ids = Int32Array.from(rows, ({ ids }) => ids.at(-1) as number)
-    const logits = await this.#parts.decoder.run(ids, batch.cache, batch.cache.front)
-    const vocabulary = logits.length / rows.length
+    const logits = rows.length > 1 ? await this.#runTogether(batch) : null
+    const vocabulary = (logits?.length ?? 0) / rows.length
     for (const [i, row] of rows.entries()) {
-      outputs.push(this.#say(row, logits.subarray(i * vocabulary, (i + 1) * vocabulary)))
+      if (logits === null) outputs.push(await this.#decodeAlone(row))
+      else outputs.push(this.#say(row, logits.subarray(i * vocabulary, (i + 1) * vocabulary)))
     }
+  }
+
+  /** The logits of all rows of a batch; null when the call fails: it adds nothing to the cache then. */
+  async #runTogether({ rows, cache }: Batch): Promise<Float32Array | null> {
+    const ids = Int32Array.from(rows, ({ ids }) => ids.at(-1) as number)
+    try {
+      return await this.#parts.decoder.run(ids, cache, cache.front)
+    } catch {
+      // Which row it is of, if it is of one, each of them tells by itself.
+      return null
+    }
+  }
+
+  #decodeAlone(row: Row): Promise<SlotOutput> {
+    const { cache, rows } = row.batch
+    return this.#orFail(row, async () => {
+      const ids = [row.ids.at(-1) as number]
+      return this.#say(row, await this.#parts.decoder.run(ids, cache, cache.row(rows.indexOf(row))))
+    })
   }
 
   /** Prompts, within the bound of a step: short ones whole, in order of arrival, then a piece of the oldest long one. */
@@ -217,7 +238,7 @@ export class OnnxModel implements Model {
     })
   }
 
-  /** A prompt that ONNX Runtime cannot run is the end of its row: in the thread’s next attempt it would be the same. */
+  /** A row that ONNX Runtime cannot run has ended, and no other with it. */
   async #orFail<T>(row: Row, run: () => Promise<T>): Promise<T | SlotOutput> {
     try {
       return await run()
@@ -292,9 +313,9 @@ export class OnnxModel implements Model {
       const output: SlotOutput = { slot, id, text: row.detokenizer.push(id), end }
       return raw ? { ...output, logprobs: this.#logprobs(raw, id, topLogprobs ?? 0) } : output
     } catch (error) {
-      // One row's logits are not finite: that is the end of it, and of nobody else.
-      if (!(error instanceof RejoinError)) throw error
-      const { code, message } = error
+      // Its logits are not finite, perhaps: that is the end of this row, and of nobody else.
+      const { message } = error as Error
+      const code = error instanceof RejoinError ? error.code : 'model_failed'
       return { slot, id: -1, text: '', end: 'failed', error: { code, message } }
     }
   }

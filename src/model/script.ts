@@ -1,7 +1,7 @@
 /**
  * What a scripted answer says and when: the JSON object that the scripted model takes as its prompt.
  *
- *     {"tokens": 200, "rate": 50, "stamp": true, "text": "…", "crash_at": 50}
+ *     {"tokens": 200, "rate": 50, "stamp": true, "text": "…", "crash_at": 50, "fail_at": [20, 90]}
  *
  * Every field has a default and is checked strictly, because a bench that misspells `rate` would measure something
  * else and not notice. The words of a token are made here; when it is said is the model's matter.
@@ -21,17 +21,23 @@ export type Script = {
   stamp: boolean
   /** The whole answer, cut into `tokens` near-equal slices; goes before `stamp`. */
   text: string | null
-  /**
-   * The thread exits a moment after it handed out token K, for every K given that the answer did not have when this
-   * attempt began; a K that is the last token or beyond never comes. `always`: at the first step of every attempt.
-   */
-  crashAt: number[] | 'always'
+  /** The thread exits. */
+  crashAt: At
+  /** The row fails with `model_failed`, and no other. */
+  failAt: At
 }
+
+/**
+ * When something befalls a row: a moment after it handed out token K, for every K given that the answer did not have
+ * when this attempt began; a K that is the last token or beyond never comes. `always`: at the first step of every
+ * attempt. Default: never.
+ */
+export type At = number[] | 'always'
 
 /** @throws RejoinError `invalid_prompt`, its message names the field. */
 export const parseScript = (prompt: Prompt): Script => {
   const fields = parseObject(promptText(prompt))
-  const script: Script = { tokens: 200, rate: 0, stamp: false, text: null, crashAt: [] }
+  const script: Script = { tokens: 200, rate: 0, stamp: false, text: null, crashAt: [], failAt: [] }
   for (const [field, value] of Object.entries(fields)) {
     switch (field) {
       case 'tokens':
@@ -49,7 +55,10 @@ export const parseScript = (prompt: Prompt): Script => {
         script.text = value
         break
       case 'crash_at':
-        script.crashAt = checkCrashAt(value)
+        script.crashAt = checkAt(field, value)
+        break
+      case 'fail_at':
+        script.failAt = checkAt(field, value)
         break
       default:
         throw new RejoinError('invalid_prompt', `scripted prompt: unknown field \`${field.slice(0, 100)}\``)
@@ -92,12 +101,12 @@ const checkRate = (value: unknown): number => {
   throw refuse(`\`rate\` must be a number from 0 to ${MAX_RATE}`, value)
 }
 
-const checkCrashAt = (value: unknown): number[] | 'always' => {
+const checkAt = (field: string, value: unknown): At => {
   if (value === 'always') return value
   const list: unknown[] = Array.isArray(value) ? value : [value]
   const ascending = list.every((at, i) => i === 0 || (at as number) > (list[i - 1] as number))
   if (list.every(isCount) && ascending) return list
-  throw refuse('`crash_at` must be a token number, an ascending list of them, or "always"', value)
+  throw refuse(`\`${field}\` must be a token number, an ascending list of them, or "always"`, value)
 }
 
 const refuse = (rule: string, value: unknown): RejoinError =>

@@ -5,18 +5,21 @@
  * step costs what its tokens cost. Slots that have a rate wait in a heap by due time, so a step touches only those
  * that are due, never all of them. Token ids are token numbers, so an answer goes on from its recorded length.
  *
- * A crash is the real thing, `process.exit(1)` in the worker thread. It comes a few milliseconds after its token, and
- * one step later than it could: the loop gathers tokens for a moment and looks after each step whether to post them,
- * so by then it has. What was posted before the exit always arrives (node delivers what is in a port's queue); a token
- * that was not would be made again, and the thread would die at it again.
+ * A crash is the real thing, `process.exit(1)` in the worker thread. What befalls a row comes a few milliseconds after
+ * its token, and one step later than it could: the loop gathers tokens for a moment and looks after each step whether
+ * to post them, so by then it has. What was posted before the exit always arrives (node delivers what is in a port's
+ * queue); a token that was not would be made again, and the thread would die at it again.
  */
 import { DueHeap } from './due-heap.js'
 import type { Admission, Generation, Model, SlotOutput } from './model.js'
-import { parseScript, promptText, type Script, ScriptWords } from './script.js'
+import { type At, parseScript, promptText, type Script, ScriptWords } from './script.js'
 
-const CRASH_DELAY_US = 5_000
+const FATE_DELAY_US = 5_000
 // A loop that was held up catches up, but one slot does not keep the others waiting meanwhile.
 const MAX_BURST = 64
+
+/** What befalls a row after one of its tokens; -1: before any that an attempt says. */
+type Fate = { type: 'crash' | 'fail'; after: number }
 
 type Row = {
   slot: number
@@ -29,9 +32,9 @@ type Row = {
   /** Token `base` falls due at `startUs`, every later one 1/rate seconds after the one before. */
   base: number
   startUs: number
-  /** The token after which the thread exits, or -1. */
-  crashAt: number
-  /** Its crash fell due once: it comes with the next step. */
+  /** The first one of this attempt. */
+  fate: Fate | null
+  /** It fell due once: it comes with the next step. */
   dying: boolean
 }
 
@@ -46,10 +49,10 @@ export class ScriptedModel implements Model {
   readonly #exit: () => void
   readonly #free: number[]
   readonly #rows: (Row | undefined)[]
-  /** Slots whose next token, or crash, has a time. Slots without a rate are in #eager; ended ones in neither. */
+  /** Slots whose next token, or fate, has a time. Slots without a rate are in #eager; ended ones in neither. */
   readonly #due: DueHeap
   readonly #eager = new Set<Row>()
-  /** Slots whose time in #due is that of their crash. */
+  /** Slots whose time in #due is that of their fate. */
   readonly #doomed = new Set<number>()
 
   constructor({ slots, exit = () => process.exit(1) }: ScriptedOptions) {
@@ -68,11 +71,11 @@ export class ScriptedModel implements Model {
     if (slot === undefined) throw new Error(`all ${this.slots} slots are taken`)
     const limit = Math.min(script.tokens, maxTokens ?? script.tokens)
     const base = recorded.length
-    const crashAt = script.crashAt === 'always' ? -1 : (script.crashAt.find((at) => at >= base && at < limit - 1) ?? -1)
+    const fate = fateOf(script, base, limit)
     const words = new ScriptWords(script, base)
-    const row: Row = { slot, script, words, next: base, limit, base, startUs: nowUs(), crashAt, dying: false }
+    const row: Row = { slot, script, words, next: base, limit, base, startUs: nowUs(), fate, dying: false }
     this.#rows[slot] = row
-    if (script.crashAt === 'always') this.#doom(row, row.startUs)
+    if (fate?.after === -1) this.#doom(row, row.startUs)
     else if (script.rate > 0) this.#due.set(slot, row.startUs)
     else this.#eager.add(row)
     return { slot, promptTokens: countWords(promptText(prompt)), maxTokens: limit }
@@ -84,11 +87,11 @@ export class ScriptedModel implements Model {
     const late: number[] = []
     while (this.#due.firstDue <= now) {
       const row = this.#rows[this.#due.first] as Row
+      if (row.dying) {
+        this.#befall(row, outputs)
+        continue
+      }
       if (this.#doomed.has(row.slot)) {
-        if (row.dying) {
-          this.#exit()
-          return []
-        }
         row.dying = true
         late.push(row.slot)
         this.#due.set(row.slot, Number.POSITIVE_INFINITY)
@@ -144,9 +147,16 @@ export class ScriptedModel implements Model {
     const last = row.next === row.limit
     outputs.push({ slot: row.slot, id: token, text: row.words.take(dueUs), end: last ? end : null })
     if (last) this.#retire(row)
-    else if (row.crashAt === token) this.#doom(row, nowUs() + CRASH_DELAY_US)
+    else if (row.fate?.after === token) this.#doom(row, nowUs() + FATE_DELAY_US)
     else return true
     return false
+  }
+
+  #befall(row: Row, outputs: SlotOutput[]): void {
+    // Before the exit: a test's own comes back.
+    this.#retire(row)
+    if (row.fate?.type === 'crash') this.#exit()
+    else outputs.push(failed(row))
   }
 
   #doom(row: Row, atUs: number): void {
@@ -161,6 +171,21 @@ export class ScriptedModel implements Model {
     this.#doomed.delete(row.slot)
     this.#due.delete(row.slot)
   }
+}
+
+/** The first that befalls a row whose answer has `base` tokens already and `limit` in the end. */
+const fateOf = (script: Script, base: number, limit: number): Fate | null => {
+  const first = (type: Fate['type'], at: At): Fate => {
+    if (at === 'always') return { type, after: -1 }
+    return { type, after: at.find((token) => token >= base && token < limit - 1) ?? Number.POSITIVE_INFINITY }
+  }
+  const [fate] = [first('crash', script.crashAt), first('fail', script.failAt)].sort((a, b) => a.after - b.after)
+  return fate?.after === Number.POSITIVE_INFINITY ? null : (fate as Fate)
+}
+
+const failed = ({ slot, next }: Row): SlotOutput => {
+  const error = { code: 'model_failed', message: `the script fails at token ${next}` }
+  return { slot, id: -1, text: '', end: 'failed', error }
 }
 
 /** Monotonic microseconds since the machine started (CLOCK_MONOTONIC): comparable between its processes. */

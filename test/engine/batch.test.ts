@@ -569,17 +569,59 @@ test('close ends the loop, at work or waiting', async (t) => {
   assert.deepEqual([waiting.over, atWork.over], ['stopped', 'stopped'])
 })
 
-test('a step that fails ends the loop, so that the thread is replaced', async (t) => {
+test('a step that throws fails all rows, with what they had said, and the loop takes the next task', async (t) => {
   const talk = new Talk(t)
-  talk.model.allow(10)
-
+  const failed = { type: 'failed', code: 'model_failed', message: 'the step failed' }
   talk.post(
     start(1, [
       [0, 'a'],
       [1, 'throw'],
     ]),
+    start(2, endless()),
   )
+  talk.model.allow(10)
+  await talk.end(1)
+  await talk.end(2)
 
-  const error = await until('the end of the loop', () => talk.over)
-  assert.equal((error as Error).message, 'the step failed')
+  talk.post(start(3, [[0, 'x', 'stop']]))
+  const next = await talk.end(3)
+
+  assert.deepEqual(talk.ends.slice(0, 2), [
+    { handle: 1, ...failed },
+    { handle: 2, ...failed },
+  ])
+  assert.equal(talk.text(1), 'a')
+  assert.deepEqual([next.type, talk.text(3)], ['completed', 'x'])
+})
+
+test('a model that does nothing but fail ends the loop, once all ends are said', async (t) => {
+  const talk = new Talk(t)
+  const error = { code: 'model_failed', message: 'the row failed' }
+  const failing: Word[][] = [[[0, 'throw']], [[-1, '', 'failed', { error }]]]
+  talk.model.allow(100)
+
+  for (const handle of [1, 2, 3, 4]) {
+    talk.post(start(handle, failing[handle % 2] as Word[]))
+    await talk.end(handle)
+  }
+  const before = talk.over
+  talk.post(start(5, failing[0] as Word[]))
+  await talk.end(5)
+  await until('the end of the loop', () => talk.over)
+
+  assert.equal(before, null)
+  assert.equal((talk.over as Error).message, 'the model failed all of its tasks 5 times in a row')
+})
+
+test('a model that fails one task after another beside one that goes on is kept', async (t) => {
+  const talk = new Talk(t)
+  talk.post(start(1, endless()))
+
+  for (let handle = 2; handle < 12; handle++) {
+    talk.post(start(handle, [[-1, '', 'failed']]))
+    talk.model.allow(3)
+    await talk.end(handle)
+  }
+
+  assert.deepEqual([talk.over, talk.ends.some(({ handle }) => handle === 1)], [null, false])
 })

@@ -42,7 +42,7 @@ test('an answer whose worker died goes on, with the text of an undisturbed run',
 })
 
 test('wherever the worker dies, `max_tokens`, stop strings and progress are those of an undisturbed run', async (t) => {
-  const gateway = await openGateway(t, { slots: 200, maxAttempts: 20 })
+  const gateway = await openGateway(t, { slots: 200 })
   const text = 'one two STOP three four'
   const outcome = async (more: Partial<TaskSpec>): Promise<unknown> => {
     const events = await whole(gateway, await submit(gateway, script({ tokens: 10, rate: 100, text }, more)))
@@ -72,8 +72,24 @@ test('a task whose worker dies in every attempt fails with `worker_lost`, after 
   const events = await whole(gateway, record)
 
   assert.equal(outline(events), 'queued, started 1, retrying 2, started 2, failed')
-  assert.equal(record.state.error?.code, 'worker_lost')
-  assert.match(record.state.error?.message ?? '', /^the worker died in attempt 2 of 2: /)
+  assert.deepEqual(record.state.error, {
+    code: 'worker_lost',
+    message: 'no token in 2 attempts in a row, the bound; the worker of the last one died: worker exited with code: 1',
+  })
+})
+
+test('attempts that bring a token are not counted: the answer gets on', async (t) => {
+  const gateway = await openGateway(t, { maxAttempts: 1 })
+
+  const events = await whole(gateway, await submit(gateway, script({ tokens: 6, crash_at: [0, 1, 2, 3, 4] })))
+
+  assert.equal(textOf(events), words(6))
+  assert.equal(
+    outline(events)
+      .split(', ')
+      .filter((event) => event.startsWith('retrying')).length,
+    5,
+  )
 })
 
 test('a task that kills its worker does not take the gateway with it', async (t) => {

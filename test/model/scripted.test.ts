@@ -207,6 +207,7 @@ test('a script with a mistake is refused by the name of the field', async () => 
     ['{"crash_at": "never"}', /`crash_at`/],
     ['{"crash_at": [5, 5]}', /`crash_at`/],
     ['{"crash_at": [1, null]}', /`crash_at`/],
+    ['{"fail_at": -1}', /`fail_at` must be a token number, an ascending list of them, or "always", got -1/],
   ]
 
   for (const [text, message] of mistakes) {
@@ -275,4 +276,48 @@ test('a crash goes with its slot', async () => {
   await answerOne(model, generation('{"tokens": 3}'))
 
   assert.equal(exits, 0)
+})
+
+for (const rate of [0, 2000]) {
+  test(`a script that fails at some tokens fails once after each of them, alone (rate ${rate})`, async () => {
+    const model = new ScriptedModel({ slots: 2 })
+    const text = script({ tokens: 10, rate, fail_at: [3, 6, 9] })
+    const attempts = []
+
+    for (const recorded of [[], numbers(0, 4), numbers(0, 7)]) {
+      const [answer, beside] = await answerAll(model, [
+        generation(text, { recorded }),
+        generation(script({ tokens: 50, rate: 2000 })),
+      ])
+      attempts.push({ ids: answer?.ids, end: answer?.end, beside: beside?.end })
+    }
+
+    assert.deepEqual(attempts, [
+      { ids: [0, 1, 2, 3], end: 'failed', beside: 'stop' },
+      { ids: [4, 5, 6], end: 'failed', beside: 'stop' },
+      { ids: [7, 8, 9], end: 'stop', beside: 'stop' },
+    ])
+  })
+}
+
+test('a script that always fails says nothing but that', async () => {
+  const model = new ScriptedModel({ slots: 1 })
+  await model.admit(generation('{"fail_at": "always"}', { recorded: [0, 1] }))
+
+  const outputs = [...(await nextStep(model)), ...(await nextStep(model))]
+
+  const error = { code: 'model_failed', message: 'the script fails at token 2' }
+  assert.deepEqual(outputs, [{ slot: 0, id: -1, text: '', end: 'failed', error }])
+  assert.equal(model.idleMs(), Number.POSITIVE_INFINITY)
+})
+
+test('of what befalls a script, the first comes first', async () => {
+  const model = new ScriptedModel({ slots: 1, exit: () => assert.fail('it crashed') })
+
+  const answer = await answerOne(
+    model,
+    generation('{"tokens": 9, "crash_at": [0, 5], "fail_at": 3}', { recorded: [0] }),
+  )
+
+  assert.deepEqual([answer.ids, answer.end], [[1, 2, 3], 'failed'])
 })
