@@ -25,6 +25,7 @@ type Option = {
 const MIB = 1_048_576
 const DAY_MS = 86_400_000
 const BILLION = 1_000_000_000
+export const DURABILITIES = ['process', 'disk', 'none'] as const
 export const LOG_LEVELS = ['silent', 'error', 'warn', 'info'] as const
 
 const integer = (
@@ -49,8 +50,22 @@ export const OPTIONS = {
     kind: 'text',
     value: 'DIR',
     default: './data',
-    help: 'Where the journal will be kept. Reserved: tasks are in memory for now, and nothing is written.',
+    help: 'Where tasks and what they said are kept; one gateway has it at a time.',
   },
+  durability: {
+    kind: 'text',
+    value: 'KIND',
+    default: 'process',
+    allowed: DURABILITIES,
+    help: 'What a task that was accepted, and what was shown of it, survives: `process` the end of the process, `disk` a loss of power, too, `none` neither (nothing is written).',
+  },
+  'journal-mb': integer(
+    'MB',
+    64,
+    1,
+    1_000_000,
+    'Length of the journal, about, past which tasks that run for long are written anew so that it can be shortened.',
+  ),
   model: {
     kind: 'texts',
     value: 'MODEL',
@@ -122,8 +137,21 @@ export const OPTIONS = {
     365 * DAY_MS,
     'How long an ended task is kept, and a paused one that nobody reads.',
   ),
-  'retention-bytes': integer('BYTES', 256 * MIB, 0, 1024 * BILLION, 'Memory for ended tasks; the oldest go first.'),
-  'drain-ms': integer('MS', 10_000, 0, DAY_MS, 'Time that running tasks get to end after SIGTERM.'),
+  'retention-bytes': integer(
+    'BYTES',
+    1024 * MIB,
+    0,
+    1024 * BILLION,
+    'Bytes of ended tasks that are kept, on disk (in memory with `--durability none`); the oldest go first.',
+  ),
+  'log-cache-mb': integer('MB', 64, 0, BILLION, 'Memory for ended tasks that were read or written last.'),
+  'drain-ms': integer(
+    'MS',
+    10_000,
+    0,
+    DAY_MS,
+    'Time that running tasks get to end after SIGTERM; those that do not go on after the next start.',
+  ),
   'keep-alive-ms': integer(
     'MS',
     15_000,

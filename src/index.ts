@@ -4,7 +4,7 @@
  * Puts the parts together from one config and owns their life: nothing here decides anything.
  */
 import { fileURLToPath } from 'node:url'
-import { EmbeddedBackend } from './backend/embedded/embedded.js'
+import { EmbeddedBackend, type Opened } from './backend/embedded/embedded.js'
 import { type Config, ConfigError, checkConfig } from './config.js'
 import type { Logger } from './core/logger.js'
 import { Gateway } from './gateway/gateway.js'
@@ -45,11 +45,7 @@ const BUILTIN_MODEL = fileURLToPath(new URL('../../models/default', import.meta.
 export async function start(given: Partial<Config> = {}, logger: Logger = SILENT): Promise<Running> {
   const config = checkConfig(given)
   const models = modelSources(config).map((source) => ({ source, workers: config.workers }))
-  const backend = new EmbeddedBackend({
-    maxQueue: config['max-queue'],
-    maxQueueBytes: config['max-queue-bytes'],
-    maxIdempotencyKeys: config['max-idempotency-keys'],
-  })
+  const { backend, recovered, nextOrdinal } = await openBackend(config, logger)
   const gateway = new Gateway(
     {
       models,
@@ -60,11 +56,13 @@ export async function start(given: Partial<Config> = {}, logger: Logger = SILENT
       maxRingEvents: config['max-ring-events'],
       maxReaders: config['max-readers'],
       retentionMs: config['retention-ms'],
-      retentionBytes: config['retention-bytes'],
+      maxCachedBytes: config['log-cache-mb'] * MIB,
     },
     backend,
     logger,
   )
+  // Before anybody can ask: who comes back must find its task.
+  gateway.recover(recovered, nextOrdinal)
   const server = new Server(
     {
       host: config.host,
@@ -97,6 +95,30 @@ export async function start(given: Partial<Config> = {}, logger: Logger = SILENT
       await gateway.close()
     },
   }
+}
+
+/** @throws Error when the data directory cannot be used */
+async function openBackend(config: Config, logger: Logger): Promise<Opened> {
+  const options = {
+    maxQueue: config['max-queue'],
+    maxQueueBytes: config['max-queue-bytes'],
+    maxIdempotencyKeys: config['max-idempotency-keys'],
+    maxRingEvents: config['max-ring-events'],
+    retentionMs: config['retention-ms'],
+    retentionBytes: config['retention-bytes'],
+  }
+  const { durability } = config
+  if (durability === 'none') return { backend: new EmbeddedBackend(options), recovered: [], nextOrdinal: 1 }
+  return EmbeddedBackend.open(options, {
+    path: config['data-dir'],
+    // `checkConfig` has looked that it is one of the three.
+    durability: durability as 'process' | 'disk',
+    journalBytes: config['journal-mb'] * MIB,
+    onTrouble: (err) => {
+      if (err) logger.error({ err, dir: config['data-dir'] }, 'the data directory takes nothing: no task is accepted')
+      else logger.warn({ dir: config['data-dir'] }, 'the data directory takes what is written again')
+    },
+  })
 }
 
 /** @throws ConfigError */

@@ -42,6 +42,11 @@ export const ERRORS = {
   too_many_subscriptions: spec(429, 'later', 'the socket follows as many tasks as `--max-subscriptions` allows'),
   too_many_sockets: spec(503, 'later', 'as many WebSockets are open as `--max-sockets` allows'),
   loading: spec(503, 'later', 'a model is not loaded yet (`/readyz` only: tasks are accepted and wait)'),
+  storage_full: spec(
+    503,
+    'later',
+    'the data directory takes nothing (a full disk): nothing new is accepted until it does',
+  ),
   draining: spec(503, 'later', 'the gateway is shutting down'),
   internal: spec(500, 'later', 'a defect of the gateway; the log has the request id'),
   worker_lost: spec(500, 'later', 'in a `failed` event: the worker died, and no allowed attempt brought a token'),

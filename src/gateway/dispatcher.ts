@@ -27,6 +27,7 @@ import {
   canceling,
   ending,
   type Failure,
+  interruptedRun,
   mayRetry,
   mayRun,
   modelFailed,
@@ -60,6 +61,12 @@ export class Dispatcher {
   readonly #readersChanged = new Set<TaskId>()
   /** Ends the loop's wait for a slot. */
   #wake: () => void = () => {}
+  /** Nothing is started any more. */
+  #handingOver = false
+  /** Told when a run has left its slot or is over. */
+  #onOver: () => void = () => {}
+  /** The flush of a worker that came last. */
+  #recorded: Promise<void> = Promise.resolve()
 
   constructor(
     options: DispatcherOptions,
@@ -110,11 +117,39 @@ export class Dispatcher {
     return this.#paused.before(time).map(({ record }) => record)
   }
 
-  /** Takes no more tasks; those that run go on, and those that wait for a reader are canceled. */
+  /** Tasks that had started when the process before this one ended. */
+  goOn(recovered: { record: TaskRecord; ids: number[] }[]): void {
+    const runs = recovered.map(({ record, ids }) => interruptedRun(record, ids))
+    for (const run of runs) this.#byTask.set(run.record.task.id, run)
+    this.#settle(runs)
+  }
+
+  /** Takes no more tasks; those that run go on, and those that wait for a reader wait for the next process or are canceled. */
   drain(): void {
     this.#stopTaking.abort()
     this.#settle(this.#paused.all())
     this.#wake()
+  }
+
+  /** Resolves when nothing runs or is about to. */
+  async idle(): Promise<void> {
+    while (this.#byTask.size > this.#paused.size) {
+      await new Promise<void>((resolve) => {
+        this.#onOver = resolve
+      })
+    }
+  }
+
+  /** Ends what runs between two steps, to go on in the next process. Resolves when all that it said is recorded. */
+  async handOver(): Promise<void> {
+    this.#handingOver = true
+    for (const handle of this.#byHandle.keys()) this.engine.pause(handle)
+    while (this.#byHandle.size > 0) {
+      await new Promise<void>((resolve) => {
+        this.#onOver = resolve
+      })
+    }
+    await this.#recorded
   }
 
   async close(): Promise<void> {
@@ -122,6 +157,11 @@ export class Dispatcher {
     this.#backoff.clear()
     this.#probation.close()
     await this.engine.close()
+  }
+
+  /** Of all tokens that a task of ours has so far. */
+  idsOf(id: TaskId): readonly number[] {
+    return this.#byTask.get(id)?.ids ?? []
   }
 
   /** Acts on the record's `canceledBy`, if the task is ours. */
@@ -196,8 +236,8 @@ export class Dispatcher {
     for (const run of runs) {
       const { record } = run
       const forNobody = !mayRun(run) && this.engine.failure === null
-      // Who would come back finds no gateway.
-      if (forNobody && this.#stopTaking.signal.aborted) record.canceledBy ??= 'shutdown'
+      // Who would come back finds no gateway, or the next one.
+      if (forNobody && this.#stopTaking.signal.aborted && !this.#backend.durable) record.canceledBy ??= 'shutdown'
       if (record.canceledBy !== null) {
         sayings.push(this.#over(run, canceling(run)))
       } else if (forNobody) {
@@ -206,10 +246,18 @@ export class Dispatcher {
         this.#paused.add(run)
       } else if (!this.#backoff.has(run)) {
         this.#paused.delete(run)
-        this.#pending.add(run)
+        if (run.interrupted) sayings.push(this.#goOn(run))
+        if (this.#isOurs(run)) this.#pending.add(run)
       }
     }
     void this.#recorder.record(sayings)
+  }
+
+  /** It is to be started again, in another process than the last time. */
+  #goOn(run: Run): Saying {
+    run.interrupted = false
+    const message = `no token in ${run.fruitless} attempts in a row, the bound; the gateway ended during the last one`
+    return this.#failed(run, 'the gateway was restarted', { code: 'worker_lost', message })
   }
 
   /** Its back-off is over. */
@@ -220,6 +268,7 @@ export class Dispatcher {
 
   /** Starts what is pending, as far as it may and there are slots; without a model any more it ends here. */
   #fill(): void {
+    if (this.#handingOver) return
     const { failure } = this.engine
     const sayings: Saying[] = []
     for (const run of this.#pending) {
@@ -239,8 +288,8 @@ export class Dispatcher {
   }
 
   #start(run: Run): void {
-    const { task, promptIds } = run.record
-    const { prompt, sampling, maxTokens, topLogprobs, stop } = task.spec
+    const { promptIds, spec } = run.record.task
+    const { prompt, sampling, maxTokens, topLogprobs, stop } = spec
     this.#pending.delete(run)
     const generation = { prompt, promptIds, sampling, maxTokens, topLogprobs, recorded: run.ids }
     run.handle = this.engine.start(generation, stop)
@@ -252,10 +301,12 @@ export class Dispatcher {
   #record(flush: WorkerFlush): Promise<void> {
     const { holding } = this.#probation
     const sayings = new Map<Run, Saying>()
-    const say = (run: Run, body: EventBody): void => {
-      const saying = sayings.get(run)
-      if (saying) saying.bodies.push(body)
-      else sayings.set(run, says(run, [body]))
+    const sayingOf = (run: Run): Saying => {
+      const known = sayings.get(run)
+      if (known) return known
+      const saying = says(run, [])
+      sayings.set(run, saying)
+      return saying
     }
     for (const { handle, promptTokens, maxTokens } of flush.admitted) {
       const run = this.#byHandle.get(handle)
@@ -269,38 +320,41 @@ export class Dispatcher {
       const text = cells[at + 1] as string
       const tokens = cells[at + 2] as number
       at += 3
-      for (const end = at + tokens; at < end; at++) run?.ids.push(cells[at] as number)
+      const ids = cells.slice(at, at + tokens) as number[]
+      at += tokens
       if (!run) continue
+      run.ids.push(...ids)
       run.fruitless = 0
       this.#probation.proved(run)
       run.firstTokenAt ??= Date.now()
       const likely = logprobs?.take(handle, tokens) ?? null
-      say(run, likely === null ? { type: 'token', text, tokens } : { type: 'token', text, tokens, logprobs: likely })
-      for (const percent of progress(run)) say(run, { type: 'progress', percent })
+      const saying = sayingOf(run)
+      saying.ids.push(...ids)
+      saying.bodies.push({ type: 'token', text, tokens, ...(likely === null ? {} : { logprobs: likely }) })
+      for (const percent of progress(run)) saying.bodies.push({ type: 'progress', percent })
     }
     const slotless: Run[] = []
     for (const end of flush.ends) {
       const run = this.#byHandle.get(end.handle)
       if (!run) continue
-      const { bodies = [] } = sayings.get(run) ?? {}
       if (end.type === 'paused' && run.record.canceledBy === null) {
         this.#leaveSlot(run)
         slotless.push(run)
       } else if (end.type === 'failed' && mayRetry(end)) {
-        sayings.set(run, this.#failed(run, end.message, end, bodies))
+        this.#failed(run, end.message, end, sayingOf(run))
         if (!this.#isOurs(run)) continue
         this.#logger.warn({ model: this.model, attempt: run.attempt - 1, reason: end.message }, 'an attempt failed')
         this.#backoff.add(run, Math.max(1, run.fruitless))
         slotless.push(run)
       } else {
-        sayings.set(run, this.#over(run, ending(run, end), bodies))
+        this.#over(run, ending(run, end), sayingOf(run))
       }
     }
-    const recorded = this.#recorder.record([...sayings.values()])
+    this.#recorded = this.#recorder.record([...sayings.values()])
     // Now that their last words have their numbers.
     this.#settle(slotless)
     if (holding && !this.#probation.holding) this.#lookAgain()
-    return recorded
+    return this.#recorded
   }
 
   #lost(handles: Handle[], reason: string): void {
@@ -320,12 +374,14 @@ export class Dispatcher {
   }
 
   /** Its attempt failed: the next one is announced, or these are its last words. */
-  #failed(run: Run, reason: string, { code, message }: Failure, before: EventBody[] = []): Saying {
+  #failed(run: Run, reason: string, { code, message }: Failure, saying = says(run, [])): Saying {
     const body = afterFailure(run, this.#options.maxAttempts, reason, { code, message })
-    if (body.type !== 'retrying') return this.#over(run, body, before)
+    if (body.type !== 'retrying') return this.#over(run, body, saying)
     this.#leaveSlot(run)
     run.attempt = body.attempt
-    return says(run, [...before, body])
+    saying.attempt = body.attempt
+    saying.bodies.push(body)
+    return saying
   }
 
   /** It has not ended. */
@@ -339,16 +395,19 @@ export class Dispatcher {
     run.handle = null
     this.#probation.proved(run)
     run.servedMs += Date.now() - run.slotSince
+    this.#onOver()
   }
 
   /** The run's last words; it is forgotten here. */
-  #over(run: Run, body: EventBody, before: EventBody[] = []): Saying {
+  #over(run: Run, body: EventBody, saying = says(run, [])): Saying {
     this.#leaveSlot(run)
     this.#pending.delete(run)
     this.#backoff.delete(run)
     this.#paused.delete(run)
     this.#byTask.delete(run.record.task.id)
-    if (run.startedAttempt > 0) this.admission.observe(run.servedMs)
-    return says(run, [...before, body])
+    this.#onOver()
+    if (run.slotSince > 0) this.admission.observe(run.servedMs)
+    saying.bodies.push(body)
+    return saying
   }
 }

@@ -4,9 +4,10 @@
  * It knows callers by name and tasks by id, and neither sockets nor encodings. Outcomes that a caller must be told
  * of are thrown as `RejoinError`.
  */
-import type { Backend, Full, Known, QueueView } from '../backend/backend.js'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Backend, Full, Known, QueueView, Recovered } from '../backend/backend.js'
 import { RejoinError } from '../core/errors.js'
-import type { CanceledBy, Seq } from '../core/event.js'
+import type { CanceledBy, EventBody, Seq } from '../core/event.js'
 import { newTaskId, type TaskId } from '../core/id.js'
 import type { Logger } from '../core/logger.js'
 import type { Idempotency, Prompt, Task, TaskSpec, TaskStatus } from '../core/task.js'
@@ -14,15 +15,16 @@ import { Embedder, type Embeddings } from '../engine/embedder.js'
 import { EncoderThreads } from '../engine/encoder-threads.js'
 import { isLong, PromptEncoder } from '../engine/prompt-encoder.js'
 import type { Reader } from '../log/reader.js'
+import { TaskLog } from '../log/task-log.js'
 import type { ModelSource } from '../model/model.js'
 import type { TaskExtras } from '../wire/json.js'
 import { Dispatcher } from './dispatcher.js'
 import { Pump } from './pump.js'
 import { TaskRecord } from './record.js'
 import { numbered, Recorder } from './recorder.js'
-import { Registry, type Retention } from './registry.js'
+import { Registry } from './registry.js'
 
-export type GatewayOptions = Retention & {
+export type GatewayOptions = {
   /** The first one that makes text is the default for tasks, the first encoder for embeddings. */
   models: { source: ModelSource; workers: number }[]
   /** Of each encoder: requests that may wait, and bytes of their texts. */
@@ -32,12 +34,19 @@ export type GatewayOptions = Retention & {
   maxInFlight: number
   maxRingEvents: number
   maxReaders: number
+  /** From a task's end until its log is dropped. */
+  retentionMs: number
+  /** Memory for archived tasks that are read. */
+  maxCachedBytes: number
 }
 
 /** A request as it came in, for what depends on its bytes. */
 export type Received = { bytes: number; idempotency: Idempotency | null }
 
 export type Submitted = { record: TaskRecord; replay: boolean }
+
+/** Newest first; `next` is the ordinal to go on before, null at the end. */
+export type Listing = { records: TaskRecord[]; next: number | null }
 
 const SWEEP_MS = 10_000
 /** For what a shutdown canceled to say so; it takes as long as a step does. */
@@ -57,7 +66,7 @@ export class Gateway {
   /** Requests whose prompts are being encoded: each has a place in the queue. */
   readonly #encoding = { size: 0, bytes: 0 }
   readonly #sweeper: NodeJS.Timeout
-  #ordinal = 0
+  #nextOrdinal = 1
   #readers = 0
   #opened = false
   #draining = false
@@ -66,7 +75,7 @@ export class Gateway {
   constructor(options: GatewayOptions, backend: Backend & QueueView, logger: Logger) {
     this.#options = options
     this.#backend = backend
-    this.#registry = new Registry(options)
+    this.#registry = new Registry(options.maxCachedBytes)
     this.#recorder = new Recorder(backend, (record) => this.#ended(record))
     for (const { source, workers } of options.models) {
       const { maxAttempts, maxInFlight } = options
@@ -86,7 +95,28 @@ export class Gateway {
       this.#dispatchers.set(source.name, dispatcher)
     }
     backend.onCancel((id, by) => this.#cancelRunning(id, by))
+    backend.onDropped((ids) => {
+      for (const id of ids) this.#registry.forget(id)
+    })
+    backend.onCheckpoint((id) => this.#checkpoint(id))
     this.#sweeper = setInterval(() => this.sweep(Date.now()), SWEEP_MS).unref()
+  }
+
+  /** Takes up what had not ended when the process before this one did; to be called once, before anything else. */
+  recover(recovered: Recovered[], nextOrdinal: number): void {
+    this.#nextOrdinal = nextOrdinal
+    const interrupted = new Map(this.dispatchers.map((each) => [each, [] as { record: TaskRecord; ids: number[] }[]]))
+    for (const { task, log, ids, canceledBy } of recovered) {
+      const record = new TaskRecord(task, log)
+      record.canceledBy = canceledBy
+      this.#registry.add(record)
+      this.#setDeadline(task)
+      const dispatcher = this.#dispatchers.get(task.model)
+      if (!dispatcher) void this.#endUnserved(record)
+      // The rest waits in the backend's queue.
+      else if (record.state.attempt > 0 || canceledBy !== null) interrupted.get(dispatcher)?.push({ record, ids })
+    }
+    for (const [dispatcher, records] of interrupted) dispatcher.goOn(records)
   }
 
   /** Loads the models; tasks are accepted before that and wait. @throws when one does not load */
@@ -136,9 +166,18 @@ export class Gateway {
     if (promptIds !== null) this.#admit(spec, bytes)
     const { model } = dispatcher
     const ahead = this.#backend.ahead(model, spec.priority)
-    const task: Task = { id: newTaskId(), owner, model, spec, createdAt: Date.now(), bytes, idempotency }
-    const record = new TaskRecord(task, ++this.#ordinal, this.#options.maxRingEvents)
-    record.promptIds = promptIds
+    const task: Task = {
+      id: newTaskId(),
+      ordinal: this.#nextOrdinal++,
+      owner,
+      model,
+      spec,
+      createdAt: Date.now(),
+      bytes: bytes + (promptIds?.byteLength ?? 0),
+      promptIds,
+      idempotency,
+    }
+    const record = new TaskRecord(task, new TaskLog(task.id, this.#options.maxRingEvents))
     // Registered before it is enqueued: a free slot takes it before this call goes on.
     this.#registry.add(record)
     const queued = numbered(record, task.createdAt, { type: 'queued', position: ahead })
@@ -166,14 +205,30 @@ export class Gateway {
     }
   }
 
-  /** @throws RejoinError `task_not_found` or `log_gone` */
-  find(owner: string, id: TaskId): TaskRecord {
-    return this.#registry.find(owner, id)
+  /** @throws RejoinError `task_not_found`, also for another owner's task; `log_gone` after retention */
+  async find(owner: string, id: TaskId): Promise<TaskRecord> {
+    const record = this.#registry.get(id) ?? (await this.#archived(owner, id))
+    if (record.task.owner !== owner) throw notFound(id)
+    const expiresAt = this.#expiresAt(record)
+    // Retention looks from time to time; who is told when a log is dropped can rely on it.
+    if (expiresAt !== null && expiresAt <= Date.now()) throw gone(id)
+    return record
   }
 
-  /** Newest first; `before` is the ordinal of the last task seen. */
-  list(owner: string, before: number, limit: number, status: TaskStatus | null): TaskRecord[] {
-    return this.#registry.list(owner, before, limit, status)
+  /** Tasks before that ordinal, newest first. A page may be short of its limit, even empty. */
+  async list(owner: string, before: number, limit: number, status: TaskStatus | null): Promise<Listing> {
+    // In this order: a task that is archived meanwhile is in both, and not in neither.
+    const here = this.#registry.list(owner, before, limit + 1, status)
+    const { kept, next } = await this.#backend.list(owner, before, limit, status)
+    const records = new Map<number, TaskRecord>()
+    for (const { task, log } of kept) records.set(task.ordinal, new TaskRecord(task, log))
+    for (const record of here) records.set(record.task.ordinal, record)
+    // The page ends where the archive's did: what is older and in memory comes after what the archive has there.
+    const page = [...records.values()]
+      .filter(({ task }) => next === null || task.ordinal >= next)
+      .sort((a, b) => b.task.ordinal - a.task.ordinal)
+    const last = page.at(limit - 1)
+    return { records: page.slice(0, limit), next: page.length > limit && last ? last.task.ordinal : next }
   }
 
   /** Readers that are attached, or have a place kept for them. */
@@ -221,7 +276,7 @@ export class Gateway {
     if (record.state.ended) return false
     record.canceledBy ??= by
     const canceling = await this.#backend.cancel(record.task.id, by)
-    if (canceling === 'taken') await this.#recorder.record([{ record, attempt: 0, bodies: [{ type: 'canceled', by }] }])
+    if (canceling === 'taken') await this.#say(record, { type: 'canceled', by })
     return true
   }
 
@@ -237,7 +292,7 @@ export class Gateway {
       queuePosition,
       estimatedWaitMs:
         queuePosition === null ? null : (dispatcher?.admission.waitMs(queuePosition, slots, free) ?? null),
-      expiresAt: this.#registry.expiresAt(record),
+      expiresAt: this.#expiresAt(record),
     }
   }
 
@@ -258,22 +313,23 @@ export class Gateway {
 
   /** Drops what is over the bounds of retention, and cancels what has been paused, with nobody to read it, for as long. */
   sweep(now: number): void {
-    this.#registry.sweep(now)
+    void this.#backend.sweep(now)
     for (const dispatcher of this.dispatchers) {
       for (const record of dispatcher.abandoned(now - this.#options.retentionMs)) void this.cancel(record, 'deadline')
     }
   }
 
-  /** No new tasks from now on; what runs gets `drainMs` to end, what waits or is late is canceled by `shutdown`. */
+  /**
+   * No new tasks from now on; what runs gets `drainMs` to end. What waits, or is late, goes on in the next process, or,
+   * where nothing outlives this one, is canceled by `shutdown`.
+   */
   async drain(drainMs: number): Promise<void> {
     this.#draining = true
     for (const dispatcher of this.dispatchers) dispatcher.drain()
-    const waiting = this.#registry.unfinishedTasks().filter(({ state }) => state.status === 'queued')
-    await Promise.all(waiting.map((record) => this.cancel(record, 'shutdown')))
-    await Promise.all([this.#unfinishedFor(drainMs), ...this.embedders.map((embedder) => embedder.drain(drainMs))])
-    await Promise.all(this.#registry.unfinishedTasks().map((record) => this.cancel(record, 'shutdown')))
-    // The cancel acts between two steps; a step that hangs must not hold up the exit.
-    await this.#unfinishedFor(LAST_WORDS_MS)
+    const embedded = this.embedders.map((embedder) => embedder.drain(drainMs))
+    if (this.#backend.durable) await this.#handOver(drainMs)
+    else await this.#endAll(drainMs)
+    await Promise.all(embedded)
     // The last words are visible, and connections are closed next.
     this.pump.run()
   }
@@ -349,8 +405,8 @@ export class Gateway {
   }
 
   /** The task that an idempotency key made before. */
-  #known(owner: string, known: Known): Submitted {
-    if (known.type === 'replay') return { record: this.#registry.find(owner, known.id), replay: true }
+  async #known(owner: string, known: Known): Promise<Submitted> {
+    if (known.type === 'replay') return { record: await this.find(owner, known.id), replay: true }
     throw new RejoinError('idempotency_conflict', 'this Idempotency-Key was used with another body')
   }
 
@@ -384,9 +440,73 @@ export class Gateway {
     const { id } = record.task
     clearTimeout(this.#deadlines.get(id))
     this.#deadlines.delete(id)
-    record.promptIds = null
-    this.#registry.ended(record)
+    record.task.promptIds = null
+    this.#registry.ended()
     if (this.#registry.unfinished === 0) this.#drained()
+    void this.#backend.archive({ task: record.task, log: record.log }).then(() => this.#registry.archived(record))
+  }
+
+  /** @throws RejoinError `task_not_found`, `log_gone` */
+  async #archived(owner: string, id: TaskId): Promise<TaskRecord> {
+    const found = await this.#backend.find(id)
+    switch (found.type) {
+      case 'kept': {
+        const { task, log } = found.kept
+        const record = new TaskRecord(task, log)
+        this.#registry.cache(record)
+        return record
+      }
+      case 'dropped':
+        throw found.owner === owner ? gone(id) : notFound(id)
+      case 'unknown':
+        throw notFound(id)
+      default:
+        return found satisfies never
+    }
+  }
+
+  /** Unix ms; null while it is not ended. */
+  #expiresAt({ state }: TaskRecord): number | null {
+    return state.finishedAt === null ? null : state.finishedAt + this.#options.retentionMs
+  }
+
+  /** What is visible of a running task; null for one that is not running here. */
+  #checkpoint(id: TaskId): Recovered | null {
+    const record = this.#registry.get(id)
+    if (!record || record.state.ended) return null
+    const { task, log, canceledBy } = record
+    const ids = this.#dispatchers.get(task.model)?.idsOf(id) ?? []
+    // Some may belong to words that are not visible yet.
+    return { task, log, ids: ids.slice(0, log.tokens), canceledBy }
+  }
+
+  #say(record: TaskRecord, body: EventBody): Promise<void> {
+    return this.#recorder.record([{ record, attempt: record.state.attempt, bodies: [body], ids: [] }])
+  }
+
+  /** A task of the process before, whose model this one does not have. */
+  async #endUnserved(record: TaskRecord): Promise<void> {
+    const { id, model } = record.task
+    const message = `model ${JSON.stringify(model)} is not served any more since the gateway was restarted`
+    // Out of its queue, if it is in one.
+    await this.#backend.cancel(id, 'admin')
+    await this.#say(record, { type: 'failed', error: { code: 'model_not_found', message } })
+  }
+
+  async #handOver(drainMs: number): Promise<void> {
+    const late = sleep(drainMs, undefined, { ref: false })
+    await Promise.race([Promise.all(this.dispatchers.map((dispatcher) => dispatcher.idle())), late])
+    const handedOver = Promise.all(this.dispatchers.map((dispatcher) => dispatcher.handOver()))
+    await Promise.race([handedOver, sleep(LAST_WORDS_MS, undefined, { ref: false })])
+  }
+
+  async #endAll(drainMs: number): Promise<void> {
+    const waiting = this.#registry.unfinishedTasks().filter(({ state }) => state.status === 'queued')
+    await Promise.all(waiting.map((record) => this.cancel(record, 'shutdown')))
+    await this.#unfinishedFor(drainMs)
+    await Promise.all(this.#registry.unfinishedTasks().map((record) => this.cancel(record, 'shutdown')))
+    // The cancel acts between two steps; a step that hangs must not hold up the exit.
+    await this.#unfinishedFor(LAST_WORDS_MS)
   }
 
   /** Until no task is unfinished, or `ms` have passed. */
@@ -417,9 +537,16 @@ function full({ bound, max }: Full, { admission, engine }: Dispatcher): RejoinEr
       return new RejoinError('queue_full', `${max} tasks wait, the bound`, { retryAfterS })
     case 'bytes':
       return new RejoinError('queue_full', `the requests that wait hold ${max} bytes, the bound`, { retryAfterS })
+    case 'storage':
+      return new RejoinError('storage_full', 'the data directory takes nothing at present', { retryAfterS: 5 })
     case 'keys':
       return new RejoinError('too_many_keys', `${max} idempotency keys are in use, the bound`, { retryAfterS: 60 })
     default:
       return bound satisfies never
   }
 }
+
+const notFound = (id: TaskId): RejoinError => new RejoinError('task_not_found', `no task ${id}`)
+
+const gone = (id: TaskId): RejoinError =>
+  new RejoinError('log_gone', `task ${id} ended and its log was dropped by retention`)

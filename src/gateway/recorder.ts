@@ -8,8 +8,8 @@ import type { Backend, Flush } from '../backend/backend.js'
 import type { EventBody, TaskEvent } from '../core/event.js'
 import type { TaskRecord } from './record.js'
 
-/** What one task has to say, in order. */
-export type Saying = { record: TaskRecord; attempt: number; bodies: EventBody[] }
+/** What one task has to say, in order, and the ids of its tokens. */
+export type Saying = { record: TaskRecord; attempt: number; bodies: EventBody[]; ids: number[] }
 
 export class Recorder {
   readonly #backend: Backend
@@ -24,10 +24,11 @@ export class Recorder {
   async record(sayings: Saying[]): Promise<void> {
     if (sayings.length === 0) return
     const at = Date.now()
-    const flushes: Flush[] = sayings.map(({ record, attempt, bodies }) => ({
+    const flushes: Flush[] = sayings.map(({ record, attempt, bodies, ids }) => ({
       id: record.task.id,
       attempt,
       events: bodies.map((body) => numbered(record, at, body)),
+      ids,
     }))
     const stale = await this.#backend.append(flushes)
     for (const [index, { record }] of sayings.entries()) {

@@ -1,65 +1,52 @@
 /**
- * All tasks of this process, by id and by owner, and how long ended ones are kept.
- *
- * Retention has two bounds, age and bytes; the task that ended first goes first, and only ended tasks go. The ids
- * of those that went are remembered (up to a bound), so that a late reader is told `log_gone` and not that its
- * task never existed.
+ * The tasks that this process has in memory, by id and by owner: all that have not ended, those that have and are not in
+ * the archive yet, and the archived ones that were asked for last, within a bound of bytes.
  */
-
-import { RejoinError } from '../core/errors.js'
 import type { TaskId } from '../core/id.js'
 import { lowerBound } from '../core/sorted.js'
 import type { TaskStatus } from '../core/task.js'
 import type { TaskRecord } from './record.js'
 
-export type Retention = {
-  /** From a task's end. */
-  retentionMs: number
-  /** Of ended tasks together. */
-  retentionBytes: number
-}
-
-const MAX_GONE = 100_000
-
 export class Registry {
-  readonly #retention: Retention
+  readonly #maxCachedBytes: number
+  /** Not archived. */
   readonly #records = new Map<TaskId, TaskRecord>()
+  /** The same. */
   readonly #owned = new Map<string, Owned>()
-  // In order of their end.
-  readonly #ended = new Map<TaskId, { record: TaskRecord; bytes: number }>()
-  readonly #gone = new Map<TaskId, string>()
-  #endedBytes = 0
+  /** Archived, the one that was used last at the end. */
+  readonly #cached = new Map<TaskId, { record: TaskRecord; bytes: number }>()
+  #cachedBytes = 0
+  #unfinished = 0
 
-  constructor(retention: Retention) {
-    this.#retention = retention
+  constructor(maxCachedBytes: number) {
+    this.#maxCachedBytes = maxCachedBytes
   }
 
+  /** Tasks that have not ended. */
   get unfinished(): number {
-    return this.#records.size - this.#ended.size
+    return this.#unfinished
   }
 
   add(record: TaskRecord): void {
-    this.#records.set(record.task.id, record)
-    const owned = this.#owned.get(record.task.owner) ?? new Owned()
-    this.#owned.set(record.task.owner, owned)
+    const { id, owner } = record.task
+    this.#records.set(id, record)
+    const owned = this.#owned.get(owner) ?? new Owned()
+    this.#owned.set(owner, owned)
     owned.add(record)
+    this.#unfinished++
   }
 
   get(id: TaskId): TaskRecord | undefined {
-    return this.#records.get(id)
-  }
-
-  /** @throws RejoinError `task_not_found`, also for another owner's task; `log_gone` after retention */
-  find(owner: string, id: TaskId): TaskRecord {
     const record = this.#records.get(id)
-    if (record?.task.owner === owner) return record
-    if (this.#gone.get(id) === owner) {
-      throw new RejoinError('log_gone', `task ${id} ended and its log was dropped by retention`)
-    }
-    throw new RejoinError('task_not_found', `no task ${id}`)
+    if (record) return record
+    const cached = this.#cached.get(id)
+    if (!cached) return undefined
+    this.#cached.delete(id)
+    this.#cached.set(id, cached)
+    return cached.record
   }
 
-  /** Newest first: up to `limit` tasks older than `before`, which is an ordinal. */
+  /** Of those that are not archived, newest first: up to `limit` tasks before that ordinal. */
   list(owner: string, before: number, limit: number, status: TaskStatus | null): TaskRecord[] {
     return this.#owned.get(owner)?.newest(before, limit, status) ?? []
   }
@@ -70,62 +57,72 @@ export class Registry {
 
   /** Forgets a task that was not accepted after all. */
   remove(record: TaskRecord): void {
-    this.#records.delete(record.task.id)
-    this.#owned.get(record.task.owner)?.remove(record)
+    this.#unfinished--
+    this.#take(record)
   }
 
-  /** Notes that a task has ended: from now on retention counts it. */
-  ended(record: TaskRecord): void {
+  ended(): void {
+    this.#unfinished--
+  }
+
+  /** It can be forgotten from now on. */
+  archived(record: TaskRecord): void {
+    this.#take(record)
+    this.cache(record)
+  }
+
+  /** Keeps an archived task at hand, for as long as there is room. */
+  cache(record: TaskRecord): void {
+    this.forget(record.task.id)
     const { bytes } = record
-    this.#ended.set(record.task.id, { record, bytes })
-    this.#endedBytes += bytes
-    this.sweep(Date.now())
-  }
-
-  /** Unix ms; null while the task is not ended. */
-  expiresAt(record: TaskRecord): number | null {
-    const { finishedAt } = record.state
-    return finishedAt === null ? null : finishedAt + this.#retention.retentionMs
-  }
-
-  /** Drops what is over the bounds. */
-  sweep(now: number): void {
-    for (const { record, bytes } of this.#ended.values()) {
-      const old = (this.expiresAt(record) ?? now) <= now
-      if (!old && this.#endedBytes <= this.#retention.retentionBytes) return
-      this.#drop(record, bytes)
+    this.#cached.set(record.task.id, { record, bytes })
+    this.#cachedBytes += bytes
+    for (const id of this.#cached.keys()) {
+      if (this.#cachedBytes <= this.#maxCachedBytes) return
+      this.forget(id)
     }
   }
 
-  #drop(record: TaskRecord, bytes: number): void {
+  /** It is not in the archive any more. */
+  forget(id: TaskId): void {
+    const cached = this.#cached.get(id)
+    if (!cached) return
+    this.#cached.delete(id)
+    this.#cachedBytes -= cached.bytes
+  }
+
+  #take(record: TaskRecord): void {
     const { id, owner } = record.task
-    this.#ended.delete(id)
-    this.#endedBytes -= bytes
-    this.remove(record)
-    this.#gone.set(id, owner)
-    if (this.#gone.size > MAX_GONE) for (const oldest of this.#gone.keys()) return void this.#gone.delete(oldest)
+    this.#records.delete(id)
+    const owned = this.#owned.get(owner)
+    owned?.remove(record)
+    if (owned?.size === 0) this.#owned.delete(owner)
   }
 }
 
-/** One owner's tasks in order of arrival. Removal leaves a hole; holes are closed when they are the half. */
+/** One owner's tasks in order of acceptance. Removal leaves a hole; holes are closed when they are the half. */
 class Owned {
   #records: (TaskRecord | null)[] = []
   #ordinals: number[] = []
   #holes = 0
 
+  get size(): number {
+    return this.#records.length - this.#holes
+  }
+
   add(record: TaskRecord): void {
     this.#records.push(record)
-    this.#ordinals.push(record.ordinal)
+    this.#ordinals.push(record.task.ordinal)
   }
 
   remove(record: TaskRecord): void {
-    const at = lowerBound(this.#ordinals, record.ordinal)
+    const at = lowerBound(this.#ordinals, record.task.ordinal)
     if (this.#records[at] !== record) return
     this.#records[at] = null
     this.#holes++
     if (this.#holes * 2 <= this.#records.length) return
     this.#records = this.#records.filter((record) => record !== null)
-    this.#ordinals = this.#records.map((record) => (record as TaskRecord).ordinal)
+    this.#ordinals = this.#records.map((record) => (record as TaskRecord).task.ordinal)
     this.#holes = 0
   }
 

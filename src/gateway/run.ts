@@ -17,6 +17,8 @@ export type Run = {
   startedAttempt: number
   /** Attempts in a row, the present one included, that have brought no token. */
   fruitless: number
+  /** Its last attempt ended with the process that it ran in, and it has not said so yet. */
+  interrupted: boolean
   /** Null while it has no slot. */
   handle: Handle | null
   /** When it got its slot, unix ms. */
@@ -38,6 +40,7 @@ export const newRun = (record: TaskRecord): Run => ({
   attempt: 1,
   startedAttempt: 0,
   fruitless: fruitlessIn(record.log),
+  interrupted: false,
   handle: null,
   slotSince: 0,
   servedMs: 0,
@@ -48,7 +51,23 @@ export const newRun = (record: TaskRecord): Run => ({
   firstTokenAt: null,
 })
 
-export const says = (run: Run, bodies: EventBody[]): Saying => ({ record: run.record, attempt: run.attempt, bodies })
+/** One that had started when its process ended. It is to say so as soon as it is to be started again. */
+export const interruptedRun = (record: TaskRecord, ids: number[]): Run => ({
+  ...newRun(record),
+  attempt: record.state.attempt,
+  startedAttempt: record.state.attempt,
+  interrupted: true,
+  ids,
+  percent: record.state.percent,
+  firstTokenAt: record.log.firstTokenAt,
+})
+
+export const says = (run: Run, bodies: EventBody[], ids: number[] = []): Saying => ({
+  record: run.record,
+  attempt: run.attempt,
+  bodies,
+  ids,
+})
 
 /** It is to be started anew, and its last attempt ended before it brought a token: perhaps its thread died of it. */
 export const isSuspect = (run: Run): boolean => run.fruitless > 0 && run.attempt > run.startedAttempt

@@ -9,7 +9,14 @@
  * Appending wakes no socket: it tells each reader that it is behind, and readers pull when their sink has room.
  */
 import { Entry } from '../core/entry.js'
-import { isTerminal, type MarkEvent, type Seq, type TaskEvent, type TokenEvent, type TokenLogprob } from '../core/event.js'
+import {
+  isTerminal,
+  type MarkEvent,
+  type Seq,
+  type TaskEvent,
+  type TokenEvent,
+  type TokenLogprob,
+} from '../core/event.js'
 import type { TaskId } from '../core/id.js'
 import { Logprobs } from './logprobs.js'
 import { Reader } from './reader.js'
@@ -93,6 +100,13 @@ export class TaskLog {
     }
   }
 
+  /** Unix ms of the first token, as far as the ring still tells; null when there is none. */
+  get firstTokenAt(): number | null {
+    const ring = this.#ring
+    if (this.#tokens === 0 || ring.tokenEnd(ring.first) > 0) return null
+    return this.#firstAt + ring.at(ring.lastWithinTokens(0, ring.first, this.lastSeq) + 1)
+  }
+
   /** The events that are not tokens, in order. */
   *markEvents(): Generator<MarkEvent> {
     for (const { entry } of this.#marks) {
@@ -108,6 +122,10 @@ export class TaskLog {
   /** The terminal event is here. */
   get ended(): boolean {
     return this.#ended
+  }
+
+  get tokens(): number {
+    return this.#tokens
   }
 
   get readers(): number {

@@ -58,8 +58,9 @@ export class NativeApi {
 
   /** GET /v1/tasks/{id} */
   async task(exchange: Exchange, id: string): Promise<void> {
-    const record = this.#find(id)
+    const record = await this.#find(id)
     const waitMs = parseSeconds(exchange.query.get('wait'), 'wait', MAX_WAIT_S) ?? 0
+    if (!exchange.open) return
     if (waitMs > 0 && !record.state.ended) {
       const ended = (): boolean => record.state.ended
       await waitFor(exchange, this.#gateway, record, record.log.lastSeq, waitMs, ended, () => {})
@@ -71,7 +72,7 @@ export class NativeApi {
   }
 
   /** GET /v1/tasks */
-  list(exchange: Exchange): void {
+  async list(exchange: Exchange): Promise<void> {
     const { query } = exchange
     const status = query.get('status')
     if (status !== null && !STATUSES.includes(status)) {
@@ -85,27 +86,28 @@ export class NativeApi {
     }
     const limit = parseInteger(query.get('limit'), 'limit', 1, PAGE.max) ?? PAGE.default
     const before = parseInteger(query.get('cursor'), 'cursor', 1, Number.MAX_SAFE_INTEGER) ?? Number.POSITIVE_INFINITY
-    const found = this.#gateway.list(authenticate(), before, limit + 1, status as TaskStatus | null)
-    const page = upTo(limit, PAGE.textBytes, found, (record) => record.log.textBytes)
-    const more = page.length < found.length
+    const { records, next } = await this.#gateway.list(authenticate(), before, limit, status as TaskStatus | null)
+    const page = upTo(limit, PAGE.textBytes, records, (record) => record.log.textBytes)
+    const cursor = page.length < records.length ? (page.at(-1)?.task.ordinal ?? next) : next
     exchange.json(200, {
       object: 'list',
       data: page.map((record) => this.#object(record)),
-      has_more: more,
-      next_cursor: more ? String(page.at(-1)?.ordinal) : null,
+      has_more: cursor !== null,
+      next_cursor: cursor === null ? null : String(cursor),
     })
   }
 
   /** DELETE /v1/tasks/{id} */
   async cancel(exchange: Exchange, id: string): Promise<void> {
-    const record = this.#find(id)
+    const record = await this.#find(id)
     const canceling = await this.#gateway.cancel(record, 'client')
     exchange.json(canceling ? 202 : 200, this.#object(record))
   }
 
   /** GET /v1/tasks/{id}/events */
   async events(exchange: Exchange, id: string): Promise<void> {
-    const record = this.#find(id)
+    const record = await this.#find(id)
+    if (!exchange.open) return
     if (!exchange.wantsEvents) return this.#page(exchange, record)
     const after = streamPosition(exchange)
     // The terminal event was seen: 204 is what makes an EventSource stop coming back.
@@ -114,8 +116,8 @@ export class NativeApi {
   }
 
   /** GET /v1/tasks/{id}/artifacts/{name} */
-  artifact(_exchange: Exchange, id: string, name: string): void {
-    const record = this.#find(id)
+  async artifact(_exchange: Exchange, id: string, name: string): Promise<void> {
+    const record = await this.#find(id)
     throw new RejoinError('artifact_not_found', `${record.task.id} has no artifact ${JSON.stringify(name)}`)
   }
 
@@ -137,7 +139,7 @@ export class NativeApi {
     exchange.send(200, 'application/json', page, [['Cache-Control', 'no-store']])
   }
 
-  #find(id: string): TaskRecord {
+  #find(id: string): Promise<TaskRecord> {
     return this.#gateway.find(authenticate(), checkedId(id))
   }
 

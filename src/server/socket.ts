@@ -170,6 +170,9 @@ class Connection implements Pumpable, Beating {
   readonly #behind = new Set<Subscription>()
   /** Submits that have no subscription yet. */
   #submitting = 0
+  /** Frames that name a task take effect in the order in which they came: how many have not, and the last of them. */
+  #waiting = 0
+  #turn: Promise<void> = Promise.resolve()
   #strikes = 0
   #open = true
 
@@ -251,24 +254,20 @@ class Connection implements Pumpable, Beating {
         this.#follow(record, 0, { type: 'accepted', ...ref(frame), task })
         return
       }
-      case 'subscribe': {
-        const record = this.#find(frame.task)
-        const reply = { type: 'subscribed', ...ref(frame), task: record.task.id, last_seq: record.log.lastSeq }
-        this.#follow(record, frame.after, reply)
-        return
-      }
-      case 'unsubscribe': {
-        const subscription = this.#subscriptions.get(frame.task)
-        if (subscription) this.#drop(subscription)
-        this.#answer({ type: 'unsubscribed', ...ref(frame), task: frame.task })
-        return
-      }
-      case 'cancel': {
-        const record = this.#find(frame.task)
-        this.#answer({ type: 'canceling', ...ref(frame), task: frame.task })
-        await this.#gateway.cancel(record, 'client')
-        return
-      }
+      case 'subscribe':
+        return this.#inTurn(() => this.#subscribe(frame))
+      case 'unsubscribe':
+        return this.#inTurn(async () => {
+          const subscription = this.#subscriptions.get(frame.task)
+          if (subscription) this.#drop(subscription)
+          this.#answer({ type: 'unsubscribed', ...ref(frame), task: frame.task })
+        })
+      case 'cancel':
+        return this.#inTurn(async () => {
+          const record = await this.#find(frame.task)
+          this.#answer({ type: 'canceling', ...ref(frame), task: frame.task })
+          await this.#gateway.cancel(record, 'client')
+        })
       case 'ping':
         this.#answer({ type: 'pong', ...ref(frame) })
         return
@@ -285,6 +284,32 @@ class Connection implements Pumpable, Beating {
       return (await this.#gateway.submitFollowed(this.#caller, spec, { bytes, idempotency: null })).record
     } finally {
       this.#submitting--
+    }
+  }
+
+  async #subscribe({ task, after, ...frame }: Extract<ClientFrame, { type: 'subscribe' }>): Promise<void> {
+    const record = await this.#find(task)
+    const reply = { type: 'subscribed', ...ref(frame), task: record.task.id, last_seq: record.log.lastSeq }
+    this.#follow(record, after, reply)
+  }
+
+  /** A task that has ended is looked up in the archive; what is said of it, or of another, meanwhile waits.
+   * @throws RejoinError `too_many_subscriptions` when too much waits */
+  async #inTurn(act: () => Promise<void>): Promise<void> {
+    const { maxSubscriptions } = this.#options
+    if (this.#waiting >= maxSubscriptions) {
+      throw new RejoinError('too_many_subscriptions', `${maxSubscriptions} frames wait, the bound`, { retryAfterS: 1 })
+    }
+    this.#waiting++
+    const done = this.#turn.then(act)
+    this.#turn = done.then(
+      () => {},
+      () => {},
+    )
+    try {
+      await done
+    } finally {
+      this.#waiting--
     }
   }
 
@@ -321,7 +346,7 @@ class Connection implements Pumpable, Beating {
     this.#subscriptions.delete(subscription.record.task.id)
   }
 
-  #find(task: string): TaskRecord {
+  #find(task: string): Promise<TaskRecord> {
     return this.#gateway.find(this.#caller, checkedId(task))
   }
 

@@ -305,6 +305,7 @@ function endOf(log: Kept['log']): { status: TaskStatus; endedAt: number } {
 /** The newest that the log tells of; 0 for a task that has not started. */
 function attemptOf(log: Kept['log']): number {
   let attempt = 0
-  for (const event of log.markEvents()) if (event.type === 'started' || event.type === 'retrying') attempt = event.attempt
+  for (const event of log.markEvents())
+    if (event.type === 'started' || event.type === 'retrying') attempt = event.attempt
   return attempt
 }

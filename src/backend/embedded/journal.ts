@@ -7,8 +7,8 @@
  * yet (`mayFail`) is given up instead, so that its caller can be told.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { FRAME_BYTES, frame, Segment, syncDir } from './segment.js'
 import { RecordWriter } from './record.js'
+import { FRAME_BYTES, frame, Segment, syncDir } from './segment.js'
 
 export type JournalOptions = {
   dir: string

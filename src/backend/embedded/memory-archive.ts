@@ -75,7 +75,8 @@ export class MemoryArchive implements Archive {
     owned?.remove(task)
     if (owned?.size === 0) this.#owned.delete(task.owner)
     this.#dropped.set(task.id, task.owner)
-    if (this.#dropped.size > MAX_DROPPED) for (const oldest of this.#dropped.keys()) return void this.#dropped.delete(oldest)
+    if (this.#dropped.size > MAX_DROPPED)
+      for (const oldest of this.#dropped.keys()) return void this.#dropped.delete(oldest)
   }
 }
 

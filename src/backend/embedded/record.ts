@@ -185,7 +185,7 @@ export function* readRecord(bytes: Buffer): Generator<JournalEntry> {
   const words = (): JournalEntry => {
     const [ordinal, attempt, firstSeq, count, idCount] = [f64(), u32(), u32(), u32(), u32()]
     const ids = Array.from({ length: idCount }, i32)
-    const events = Array.from({ length: count }, (_, i) => ({ at: f64(), seq: firstSeq + i, ...body() }))
+    const events = Array.from({ length: count }, (_, i) => ({ seq: firstSeq + i, at: f64(), ...body() }))
     return { type: 'words', ordinal, attempt, events, ids }
   }
   while (at < bytes.length) {
@@ -212,4 +212,3 @@ export function* readRecord(bytes: Buffer): Generator<JournalEntry> {
 }
 
 const viewOf = (buffer: Buffer): DataView => new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength)
-

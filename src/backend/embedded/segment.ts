@@ -4,7 +4,18 @@
  * Only the newest file is written, and only behind its last whole record. What a crash left of a record that was being
  * written is no record: it is cut off when the file is read. A damaged record anywhere else is not guessed away.
  */
-import { close, closeSync, fdatasync, fsync, fsyncSync, ftruncateSync, open, openSync, readFileSync, write } from 'node:fs'
+import {
+  close,
+  closeSync,
+  fdatasync,
+  fsync,
+  fsyncSync,
+  ftruncateSync,
+  open,
+  openSync,
+  readFileSync,
+  write,
+} from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { crc32 } from 'node:zlib'
