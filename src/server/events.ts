@@ -17,6 +17,7 @@ import type { TaskRecord } from '../gateway/record.js'
 import type { Reader } from '../log/reader.js'
 import { SSE_HEADERS, SSE_KEEP_ALIVE, SSE_NOTHING, sseFrame, sseRetry } from '../wire/sse.js'
 import type { Beating, KeepAlive } from './keep-alive.js'
+import type { OpenAnswer, OpenAnswers } from './open-answers.js'
 import type { Exchange } from './request.js'
 
 /** Text in one merged event, and frames in one write: what a full socket can have buffered is about this. */
@@ -25,35 +26,40 @@ export const PIECE_BYTES = 32_768
 /** Under the 10 s of uWebSockets.js, by more than the 4 s from one of its looks to the next. */
 export const STALL_BEAT_MS = 5000
 
-export type Beats = {
-  /** For streams that have nothing to say. */
-  idle: KeepAlive
-  /** For streams whose socket is full. */
-  stalled: KeepAlive
+/** Where a stream is known while it is open. */
+export type Streams = {
+  answers: OpenAnswers
+  beats: {
+    /** For streams that have nothing to say. */
+    idle: KeepAlive
+    /** For streams whose socket is full. */
+    stalled: KeepAlive
+  }
 }
 
-export class EventStream implements Pumpable, Beating {
+export class EventStream implements Pumpable, Beating, OpenAnswer {
   readonly #exchange: Exchange
   readonly #gateway: Gateway
-  readonly #beats: Beats
+  readonly #streams: Streams
   readonly #reader: Reader
   #room = true
   /** From the first write that did not fit until `onWritable`. */
   #stall: Beating | null = null
+  #finishing = false
 
   /** Answers `exchange` with the events after `after`.
    * @throws RejoinError as `Gateway.attach` does; nothing is written then */
   constructor(
     exchange: Exchange,
     gateway: Gateway,
-    beats: Beats,
+    streams: Streams,
     record: TaskRecord,
     after: Seq,
     headers: [string, string][],
   ) {
     this.#exchange = exchange
     this.#gateway = gateway
-    this.#beats = beats
+    this.#streams = streams
     this.#reader = gateway.attach(record, after, () => gateway.pump.mark(this))
     exchange.onAborted(() => this.#leave())
     exchange.res.onWritable(() => {
@@ -62,20 +68,27 @@ export class EventStream implements Pumpable, Beating {
       this.pump()
       return true
     })
-    beats.idle.add(this)
+    streams.beats.idle.add(this)
     const room = exchange.begin([...SSE_HEADERS, ...headers], () =>
       exchange.res.write(sseRetry(Math.random()) + this.#piece()),
     )
     this.#wrote(room)
+    streams.answers.add(this)
     this.pump()
   }
 
   pump(): void {
     if (!this.#exchange.open) return
     while (this.#room && this.#reader.behind) this.#write(this.#piece())
-    if (!this.#room || !this.#reader.done) return
+    if (!this.#room || !(this.#reader.done || this.#finishing)) return
     this.#leave()
     this.#exchange.end()
+  }
+
+  /** Without a terminal event, where the task goes on in the next process: its reader comes back with its position. */
+  finish(): void {
+    this.#finishing = true
+    this.pump()
   }
 
   beat(): void {
@@ -107,7 +120,7 @@ export class EventStream implements Pumpable, Beating {
     this.#room = room
     if (room || this.#stall) return
     this.#stall = { beat: () => this.#holdOut() }
-    this.#beats.stalled.add(this.#stall)
+    this.#streams.beats.stalled.add(this.#stall)
   }
 
   #holdOut(): void {
@@ -118,13 +131,14 @@ export class EventStream implements Pumpable, Beating {
   }
 
   #unstall(): void {
-    if (this.#stall) this.#beats.stalled.remove(this.#stall)
+    if (this.#stall) this.#streams.beats.stalled.remove(this.#stall)
     this.#stall = null
   }
 
   #leave(): void {
     this.#gateway.detach(this.#reader)
-    this.#beats.idle.remove(this)
+    this.#streams.answers.remove(this)
+    this.#streams.beats.idle.remove(this)
     this.#unstall()
   }
 }

@@ -17,7 +17,7 @@ import { entryJson, eventsPage, taskObject } from '../wire/json.js'
 import { parseInteger, parsePosition, parseSeconds } from '../wire/query.js'
 import { parseJson, parseTaskRequest } from '../wire/request.js'
 import { authenticate } from './auth.js'
-import { type Beats, EventStream, PIECE_BYTES } from './events.js'
+import { EventStream, PIECE_BYTES, type Streams } from './events.js'
 import type { Exchange } from './request.js'
 import { waitFor } from './waiting.js'
 
@@ -31,12 +31,12 @@ export const newSeed = (): number => randomInt(2 ** 47)
 
 export class NativeApi {
   readonly #gateway: Gateway
-  readonly #beats: Beats
+  readonly #streams: Streams
   readonly #maxBodyBytes: number
 
-  constructor(gateway: Gateway, beats: Beats, maxBodyBytes: number) {
+  constructor(gateway: Gateway, streams: Streams, maxBodyBytes: number) {
     this.#gateway = gateway
-    this.#beats = beats
+    this.#streams = streams
     this.#maxBodyBytes = maxBodyBytes
   }
 
@@ -63,7 +63,7 @@ export class NativeApi {
     if (!exchange.open) return
     if (waitMs > 0 && !record.state.ended) {
       const ended = (): boolean => record.state.ended
-      await waitFor(exchange, this.#gateway, record, record.log.lastSeq, waitMs, ended, () => {})
+      await waitFor(exchange, this.#gateway, this.#streams.answers, record, record.log.lastSeq, waitMs, ended, () => {})
     }
     const etag = `"${record.log.lastSeq}"`
     const known = exchange.header('if-none-match').split(',')
@@ -122,7 +122,7 @@ export class NativeApi {
   }
 
   #stream(exchange: Exchange, record: TaskRecord, after: Seq, headers: [string, string][]): void {
-    new EventStream(exchange, this.#gateway, this.#beats, record, after, headers)
+    new EventStream(exchange, this.#gateway, this.#streams, record, after, headers)
   }
 
   /** Events as one JSON page; with `wait`, a long poll. */
@@ -132,10 +132,19 @@ export class NativeApi {
     const limit = parseInteger(query.get('limit'), 'limit', 1, PAGE.max) ?? PAGE.default
     const waitMs = parseSeconds(query.get('wait'), 'wait', MAX_WAIT_S) ?? 0
     const enough = (reader: Reader): boolean => waitMs === 0 || reader.behind || reader.done
-    const page = await waitFor(exchange, this.#gateway, record, after, waitMs, enough, (reader) => {
-      const entries = upTo(limit, PAGE.textBytes, missed(reader), (entry) => entryJson(entry).length)
-      return eventsPage(record.task.id, entries, reader.position, reader.done)
-    })
+    const page = await waitFor(
+      exchange,
+      this.#gateway,
+      this.#streams.answers,
+      record,
+      after,
+      waitMs,
+      enough,
+      (reader) => {
+        const entries = upTo(limit, PAGE.textBytes, missed(reader), (entry) => entryJson(entry).length)
+        return eventsPage(record.task.id, entries, reader.position, reader.done)
+      },
+    )
     exchange.send(200, 'application/json', page, [['Cache-Control', 'no-store']])
   }
 

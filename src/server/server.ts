@@ -6,9 +6,10 @@ import uWS from 'uWebSockets.js'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '../core/logger.js'
 import type { Gateway } from '../gateway/gateway.js'
-import { type Beats, STALL_BEAT_MS } from './events.js'
+import { STALL_BEAT_MS, type Streams } from './events.js'
 import { KeepAlive } from './keep-alive.js'
 import { NativeApi } from './native.js'
+import { OpenAnswers } from './open-answers.js'
 import { OpsApi } from './ops.js'
 import { Page } from './page.js'
 import { route } from './routes.js'
@@ -30,17 +31,16 @@ const LINGER_MS = { readers: 2000, frames: 100 }
 
 export class Server {
   readonly #options: ServerOptions
-  readonly #gateway: Gateway
   readonly #app = uWS.App()
   readonly #sockets: SocketApi
-  readonly #beats: Beats
+  readonly #streams: Streams
 
   constructor(options: ServerOptions, gateway: Gateway, logger: Logger) {
     this.#options = options
-    this.#gateway = gateway
-    this.#beats = { idle: new KeepAlive(options.keepAliveMs), stalled: new KeepAlive(STALL_BEAT_MS) }
-    this.#sockets = new SocketApi(gateway, this.#beats.idle, options, logger)
-    const native = new NativeApi(gateway, this.#beats, options.maxBodyBytes)
+    const beats = { idle: new KeepAlive(options.keepAliveMs), stalled: new KeepAlive(STALL_BEAT_MS) }
+    this.#streams = { answers: new OpenAnswers(), beats }
+    this.#sockets = new SocketApi(gateway, beats.idle, options, logger)
+    const native = new NativeApi(gateway, this.#streams, options.maxBodyBytes)
     this.#app.ws('/v1/ws', this.#sockets.behavior)
     route(this.#app, { native, ops: new OpsApi(gateway), page: new Page() }, logger)
   }
@@ -62,12 +62,14 @@ export class Server {
     })
   }
 
-  /** After a drain: every log has ended, and readers leave when they have seen the end. */
+  /** After a drain: nothing more is said, and readers leave when they have seen all of it. */
   async close(): Promise<void> {
+    const { answers, beats } = this.#streams
+    answers.finish()
     const until = performance.now() + LINGER_MS.readers
-    while (this.#gateway.readers > 0 && performance.now() < until) await sleep(10)
+    while ((answers.size > 0 || this.#sockets.behind) && performance.now() < until) await sleep(10)
     this.#sockets.close()
-    for (const beats of Object.values(this.#beats)) beats.close()
+    for (const beat of Object.values(beats)) beat.close()
     await sleep(LINGER_MS.frames)
     this.#app.close()
   }

@@ -107,6 +107,12 @@ export class SocketApi {
     }
   }
 
+  /** A client has not been sent all that there is for it. */
+  get behind(): boolean {
+    for (const connection of this.#connections) if (connection.behind) return true
+    return false
+  }
+
   /** Tells every client to come back to the next process. */
   close(): void {
     for (const connection of this.#connections) connection.end(CLOSE.restart, 'service restart')
@@ -204,6 +210,10 @@ class Connection implements Pumpable, Beating {
       this.#strikes = right ? 0 : this.#strikes + 1
       if (this.#strikes >= MAX_STRIKES) this.end(CLOSE.policy, 'three frames in a row that are not of the protocol')
     }
+  }
+
+  get behind(): boolean {
+    return this.#behind.size > 0
   }
 
   /** Writes what is behind, a round at a time, while the socket has room. */

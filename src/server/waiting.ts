@@ -8,13 +8,15 @@ import type { Gateway } from '../gateway/gateway.js'
 import type { Pumpable } from '../gateway/pump.js'
 import type { TaskRecord } from '../gateway/record.js'
 import type { Reader } from '../log/reader.js'
+import type { OpenAnswer, OpenAnswers } from './open-answers.js'
 import type { Exchange } from './request.js'
 
-/** Hands the reader over when `enough` says so, or after `ms`; it is detached afterwards.
+/** Hands the reader over when `enough` says so, after `ms`, or when the gateway closes; it is detached afterwards.
  * Never resolves when the client goes away. @throws RejoinError as `Gateway.attach` does */
 export function waitFor<T>(
   exchange: Exchange,
   gateway: Gateway,
+  answers: OpenAnswers,
   record: TaskRecord,
   after: Seq,
   ms: number,
@@ -30,13 +32,16 @@ export function waitFor<T>(
     const reader = gateway.attach(record, after, () => gateway.pump.mark(waiting))
     const leave = (): boolean => {
       clearTimeout(timer)
+      answers.remove(open)
       return gateway.detach(reader)
     }
     const finish = (): void => {
       if (leave()) resolve(answer(reader))
     }
+    const open: OpenAnswer = { finish }
     const timer = setTimeout(finish, ms)
     exchange.onAborted(leave)
+    answers.add(open)
     if (enough(reader)) finish()
   })
 }
