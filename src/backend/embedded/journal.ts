@@ -24,6 +24,8 @@ export type JournalOptions = {
 
 /** `process`: what the kernel has is asked to be on the disk this often while something is written. */
 const SYNC_MS = 1000
+/** After a group of so many bytes the next one has so long to become as large: a write costs some 40 µs, whatever is in it. */
+const LARGE = { bytes: 4096, spacingMs: 2 }
 const RETRY_MS = { first: 50, max: 1000 }
 
 /** What is written at once. */
@@ -62,6 +64,8 @@ export class Journal {
   #spare = new Group()
   #writing = false
   #scheduled = false
+  /** When the next group is written, at the earliest, in ms of `performance.now`. */
+  #notBefore = 0
   #syncTimer: NodeJS.Timeout | null = null
   #syncing: Promise<void> = Promise.resolve()
   #idle: () => void = () => {}
@@ -126,10 +130,13 @@ export class Journal {
     this.#scheduled = false
     this.#writing = true
     while (!this.#open.record.empty) {
+      const waitMs = this.#notBefore - performance.now()
+      if (waitMs >= 1) await sleep(waitMs)
       const group = this.#open
       this.#open = this.#spare
       this.#spare = group
       this.#open.begin()
+      if (group.record.end >= LARGE.bytes) this.#notBefore = performance.now() + LARGE.spacingMs
       await this.#write(group)
       group.succeed()
     }
