@@ -1,6 +1,7 @@
 /**
  * One task from its submit to the moment when all of its readers have seen the end: then it is checked and forgotten.
  */
+import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { TaskId } from '../../src/core/id.js'
 import { Random } from '../../test/server/random.js'
@@ -35,6 +36,8 @@ export class Life {
     this.#setting = setting
     this.#roster = roster
     this.#lines = lines
+    // Each of its requests and waits listens, as many as there are at once.
+    setMaxListeners(0, this.#over.signal)
   }
 
   /** The task's last state that is left to be looked at; null when it never came to be, or the time is up. */

@@ -65,7 +65,10 @@ export class Load {
     while (!this.#stopped && this.#number < MAX_TASKS) {
       const life = new Life(this.#setting, this.roster, this.#lines, this.#number++)
       this.#lives.add(life)
-      await this.#live(life)
+      await this.#live(life).catch((error: Error) => {
+        const what = `an answer that cannot be read: ${error.message}`
+        this.#setting.report({ kind: 'form', what, task: `task ${life.plan.number} (${life.ledger?.task ?? 'no id'})` })
+      })
       this.#lives.delete(life)
       await sleep(PAUSE_MS)
     }

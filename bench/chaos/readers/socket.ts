@@ -182,11 +182,16 @@ export class SocketLine {
   }
 
   #receive(data: Buffer, binary: boolean): void {
-    const frame = binary === this.#format.binary ? this.#decode(data) : null
-    if (frame === null) {
-      this.#setting.report({ kind: 'form', what: `no frame of ${this.#format.protocol}`, reader: this.name })
-      return
+    try {
+      if (binary !== this.#format.binary) throw new Error(`it is ${binary ? 'binary' : 'text'}`)
+      this.#obey(this.#format.decode(data) as Frame)
+    } catch (error) {
+      const what = `no frame of ${this.#format.protocol}: ${(error as Error).message}`
+      this.#setting.report({ kind: 'form', what, reader: this.name })
     }
+  }
+
+  #obey(frame: Frame): void {
     switch (frame.type) {
       case 'subscribed':
         this.#subscribed(frame.task, frame.last_seq)
@@ -199,14 +204,6 @@ export class SocketLine {
         return
       default:
         this.#event(frame)
-    }
-  }
-
-  #decode(data: Buffer): Frame | null {
-    try {
-      return this.#format.decode(data) as Frame
-    } catch {
-      return null
     }
   }
 
