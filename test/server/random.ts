@@ -1,8 +1,16 @@
 /**
- * Random choices that a seed repeats: the generator of the tests that cut connections (mulberry32).
+ * Random choices that a seed repeats: the generator of the tests that cut connections, and of `npm run chaos` (mulberry32).
  */
 export class Random {
   #state: number
+
+  /** A generator of its own for each actor of a run: how often the others choose changes nothing for this one. */
+  static for(seed: number, actor: string): Random {
+    // FNV-1a; its low bits are poor for names that differ in the last character only, so the hash is mixed once more.
+    let hash = 0x811c9dc5 ^ seed
+    for (let i = 0; i < actor.length; i++) hash = Math.imul(hash ^ actor.charCodeAt(i), 0x01000193)
+    return new Random(new Random(hash).next() * 2 ** 32)
+  }
 
   constructor(seed: number) {
     this.#state = seed >>> 0
@@ -19,6 +27,11 @@ export class Random {
   /** A whole number in [min, max]. */
   between(min: number, max: number): number {
     return min + Math.floor(this.next() * (max - min + 1))
+  }
+
+  /** True in so many cases of one. */
+  chance(probability: number): boolean {
+    return this.next() < probability
   }
 
   pick<T>(items: readonly [T, ...T[]]): T {
