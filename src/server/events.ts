@@ -48,7 +48,7 @@ export class EventStream implements Pumpable, Beating, OpenAnswer {
   #finishing = false
 
   /** Answers `exchange` with the events after `after`.
-   * @throws RejoinError as `Gateway.attach` does; nothing is written then */
+   * @throws RejoinError `draining`, and as `Gateway.attach` does; nothing is written then */
   constructor(
     exchange: Exchange,
     gateway: Gateway,
@@ -57,6 +57,7 @@ export class EventStream implements Pumpable, Beating, OpenAnswer {
     after: Seq,
     headers: [string, string][],
   ) {
+    streams.answers.check()
     this.#exchange = exchange
     this.#gateway = gateway
     this.#streams = streams
@@ -82,10 +83,11 @@ export class EventStream implements Pumpable, Beating, OpenAnswer {
     while (this.#room && this.#reader.behind) this.#write(this.#piece())
     if (!this.#room || !(this.#reader.done || this.#finishing)) return
     this.#leave()
-    this.#exchange.end()
+    if (this.#reader.done) this.#exchange.end()
+    else this.#exchange.cut()
   }
 
-  /** Without a terminal event, where the task goes on in the next process: its reader comes back with its position. */
+  /** Where the task goes on in the next process, its reader loses the connection and comes back with its position. */
   finish(): void {
     this.#finishing = true
     this.pump()

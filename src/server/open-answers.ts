@@ -1,6 +1,8 @@
 /**
  * Answers that go on until their task ends, or the gateway does: streams, and requests that wait.
  */
+import { RejoinError } from '../core/errors.js'
+
 export interface OpenAnswer {
   /** Ends as soon as it has written all that there is. */
   finish(): void
@@ -14,14 +16,17 @@ export class OpenAnswers {
     return this.#open.size
   }
 
-  /** While the gateway closes it is told to finish at once. */
   add(answer: OpenAnswer): void {
     this.#open.add(answer)
-    if (this.#finishing) answer.finish()
   }
 
   remove(answer: OpenAnswer): void {
     this.#open.delete(answer)
+  }
+
+  /** To be asked before one is begun. @throws RejoinError `draining` when they are being finished */
+  check(): void {
+    if (this.#finishing) throw new RejoinError('draining', 'the gateway is shutting down', { retryAfterS: 1 })
   }
 
   finish(): void {

@@ -137,6 +137,13 @@ export class Exchange {
     this.res.cork(() => this.res.end())
   }
 
+  /** Ends an answer that was begun and is not whole, so that the client can tell: its connection breaks. */
+  cut(): void {
+    if (!this.#open) return
+    this.#open = false
+    this.res.close()
+  }
+
   /**
    * Not `end`, which buffers all that the socket does not take: a client that sends request after request and reads no
    * answer would fill the memory. While this one is not out, uWebSockets.js takes no further request of its connection.

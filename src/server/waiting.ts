@@ -12,8 +12,8 @@ import type { OpenAnswer, OpenAnswers } from './open-answers.js'
 import type { Exchange } from './request.js'
 
 /** Hands the reader over when `enough` says so, after `ms`, or when the gateway closes; it is detached afterwards.
- * Never resolves when the client goes away. @throws RejoinError as `Gateway.attach` does */
-export function waitFor<T>(
+ * Never resolves when the client goes away. @throws RejoinError `draining`, and as `Gateway.attach` does */
+export async function waitFor<T>(
   exchange: Exchange,
   gateway: Gateway,
   answers: OpenAnswers,
@@ -23,6 +23,7 @@ export function waitFor<T>(
   enough: (reader: Reader) => boolean,
   answer: (reader: Reader) => T,
 ): Promise<T> {
+  answers.check()
   return new Promise((resolve) => {
     const waiting: Pumpable = {
       pump: () => {
