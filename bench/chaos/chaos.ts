@@ -1,7 +1,7 @@
 /**
  * Proves PROTOCOL section 2: nothing is lost and nothing comes twice, whatever is killed.
  *
- * `npm run chaos` (some 18 minutes, more than 200 kills), `npm run chaos -- --ci` (20 kills in less than a minute),
+ * `npm run chaos` (at most 18 minutes, more than 200 kills), `npm run chaos -- --ci` (20 kills in less than a minute),
  * `npm run chaos -- --help`. Starts the real gateway on this machine, keeps tasks running on it, follows each over SSE,
  * WebSocket and long poll with connections that are cut, slow and stalled, and kills the gateway with `kill -9` again and
  * again. Bad: any violation (exit code 1). It is printed with the task, the reader, and the command that makes the

@@ -35,7 +35,7 @@ export const HELP = `Usage: npm run chaos -- [options]
 
 Kills and restarts a gateway under load, and checks that nothing is lost and nothing comes twice. Exit code 1 when it is not so.
 
-  --ci                20 kills in less than a minute, instead of some 200 in 18 minutes
+  --ci                20 kills in less than a minute, instead of some 200 within 18 minutes
   --kills N           how many kill -9; with 0 only connections are cut and workers die  [12 a minute, at least 200 if no --minutes]
   --minutes M         bounds the run; fewer kills than asked for in that time are reported, and exit code 1  [18]
   --seed S            repeats the decisions of a run  [any]
