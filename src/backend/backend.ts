@@ -68,6 +68,8 @@ export interface Backend {
   take(model: string, max: number, signal: AbortSignal): Promise<Task[]>
   /** One record for many tasks; a terminal event ends our hold. Returns the ids that were refused as stale. */
   append(flushes: Flush[]): Promise<TaskId[]>
+  /** Resolves when whoever makes events may go on: at once, unless so many wait to be recorded that they should wait, too. */
+  room(): Promise<void>
   cancel(id: TaskId, by: CanceledBy): Promise<Canceling>
   onCancel(listener: (id: TaskId, by: CanceledBy) => void): void
   /** What an ended task has said, whole: from when it resolves the task is found here, until retention drops it. */

@@ -354,7 +354,7 @@ export class Dispatcher {
     // Now that their last words have their numbers.
     this.#settle(slotless)
     if (holding && !this.#probation.holding) this.#lookAgain()
-    return this.#recorded
+    return this.#backend.room()
   }
 
   #lost(handles: Handle[], reason: string): void {

@@ -65,6 +65,8 @@ export class Gateway {
   readonly #encoder = new PromptEncoder()
   /** Requests whose prompts are being encoded: each has a place in the queue. */
   readonly #encoding = { size: 0, bytes: 0 }
+  /** Tasks that are not accepted yet, so that nobody may know of them. */
+  readonly #submitting = new Set<TaskId>()
   readonly #sweeper: NodeJS.Timeout
   #nextOrdinal = 1
   #readers = 0
@@ -183,7 +185,9 @@ export class Gateway {
     const queued = numbered(record, task.createdAt, { type: 'queued', position: ahead })
     record.state.apply(queued)
     record.log.append(queued)
+    this.#submitting.add(task.id)
     const enqueued = await this.#backend.enqueue(task, queued)
+    this.#submitting.delete(task.id)
     if (enqueued.type === 'queued') {
       this.#setDeadline(task)
       return { record, replay: false }
@@ -222,7 +226,7 @@ export class Gateway {
     const { kept, next } = await this.#backend.list(owner, before, limit, status)
     const records = new Map<number, TaskRecord>()
     for (const { task, log } of kept) records.set(task.ordinal, new TaskRecord(task, log))
-    for (const record of here) records.set(record.task.ordinal, record)
+    for (const record of here) if (!this.#submitting.has(record.task.id)) records.set(record.task.ordinal, record)
     // The page ends where the archive's did: what is older and in memory comes after what the archive has there.
     const page = [...records.values()]
       .filter(({ task }) => next === null || task.ordinal >= next)

@@ -5,11 +5,15 @@
  * has committed all of it becomes visible in one go; the readers that are behind mark themselves for the pump.
  */
 import type { Backend, Flush } from '../backend/backend.js'
-import type { EventBody, TaskEvent } from '../core/event.js'
+import { type EventBody, isTerminal, type TaskEvent } from '../core/event.js'
+import type { TaskId } from '../core/id.js'
 import type { TaskRecord } from './record.js'
 
 /** What one task has to say, in order, and the ids of its tokens. */
 export type Saying = { record: TaskRecord; attempt: number; bodies: EventBody[]; ids: number[] }
+
+/** Side by side: an event, and the task that said it. */
+type Said = { records: TaskRecord[]; events: TaskEvent[] }
 
 export class Recorder {
   readonly #backend: Backend
@@ -21,28 +25,30 @@ export class Recorder {
   }
 
   /** Resolves when all of it is visible. */
-  async record(sayings: Saying[]): Promise<void> {
-    if (sayings.length === 0) return
+  record(sayings: Saying[]): Promise<void> {
+    if (sayings.length === 0) return Promise.resolve()
     const at = Date.now()
-    const flushes: Flush[] = sayings.map(({ record, attempt, bodies, ids }) => ({
-      id: record.task.id,
-      attempt,
-      events: bodies.map((body) => numbered(record, at, body)),
-      ids,
-    }))
-    const stale = await this.#backend.append(flushes)
-    for (const [index, { record }] of sayings.entries()) {
-      const { id, events } = flushes[index] as Flush
-      if (!stale.includes(id)) this.#show(record, events)
+    const said: Said = { records: [], events: [] }
+    const flushes: Flush[] = []
+    for (const { record, attempt, bodies, ids } of sayings) {
+      const events = bodies.map((body) => numbered(record, at, body))
+      flushes.push({ id: record.task.id, attempt, events, ids })
+      for (const event of events) said.records.push(record) && said.events.push(event)
     }
+    return this.#show(said, this.#backend.append(flushes))
   }
 
-  #show(record: TaskRecord, events: TaskEvent[]): void {
-    for (const event of events) {
+  // Nothing but the events themselves is held while they are being recorded: what lives that long is what the garbage
+  // collector has to copy, and at full speed that costs more than the recording.
+  async #show({ records, events }: Said, appended: Promise<TaskId[]>): Promise<void> {
+    const stale = await appended
+    for (const [index, event] of events.entries()) {
+      if (stale.length > 0 && stale.includes(event.task)) continue
+      const record = records[index] as TaskRecord
       record.state.apply(event)
       record.log.append(event)
+      if (isTerminal(event)) this.#onEnd(record)
     }
-    if (record.state.ended) this.#onEnd(record)
   }
 }
 

@@ -30,6 +30,9 @@ export type DiskOptions = {
   onTrouble: (error: Error | null) => void
 }
 
+/** What a task said, and its number in the journal. */
+export type Words = { ordinal: number; flush: Flush }
+
 /** What a start finds. */
 export type DiskOpened = {
   disk: Disk
@@ -106,6 +109,7 @@ export class Disk {
     this.#tail.enter(task.id, this.#journal.file)
     try {
       await this.#journal.tryAppend((record) => record.task(task, first))
+      this.#checkLength()
       return true
     } catch {
       this.#tail.leave(task.id)
@@ -113,11 +117,16 @@ export class Disk {
     }
   }
 
-  async append(words: { ordinal: number; flush: Flush }[]): Promise<void> {
-    await this.#journal.append((record) => {
+  append(words: Words[]): Promise<void> {
+    this.#checkLength()
+    return this.#journal.append((record) => {
       for (const { ordinal, flush } of words) record.words(ordinal, flush)
     })
-    this.#checkLength()
+  }
+
+  /** See `Backend.room`. */
+  room(): Promise<void> {
+    return this.#journal.room()
   }
 
   /** The wish that a task ends. Whoever has it is not kept waiting for a disk that takes nothing. */

@@ -22,7 +22,7 @@ import type {
   Recovered,
 } from '../backend.js'
 import type { Archive, Ended, Retention } from './archive.js'
-import { Disk, type DiskOptions } from './disk.js'
+import { Disk, type DiskOptions, type Words } from './disk.js'
 import { packKept, unpackKept } from './kept.js'
 import { Keys, keyOf } from './keys.js'
 import { MemoryArchive } from './memory-archive.js'
@@ -146,23 +146,26 @@ export class EmbeddedBackend implements Backend, QueueView {
     })
   }
 
-  async append(flushes: Flush[]): Promise<TaskId[]> {
+  append(flushes: Flush[]): Promise<TaskId[]> {
     const stale: TaskId[] = []
-    const written: { ordinal: number; flush: Flush }[] = []
+    const words: Words[] = []
     for (const flush of flushes) {
-      const { id, attempt, events } = flush
-      const hold = this.#holds.get(id)
-      if (!hold || attempt < hold.attempt) {
-        stale.push(id)
+      const hold = this.#holds.get(flush.id)
+      if (!hold || flush.attempt < hold.attempt) {
+        stale.push(flush.id)
         continue
       }
-      hold.attempt = attempt
-      written.push({ ordinal: hold.task.ordinal, flush })
-      const last = events.at(-1)
-      if (last && isTerminal(last)) this.#holds.delete(id)
+      hold.attempt = flush.attempt
+      words.push({ ordinal: hold.task.ordinal, flush })
+      const last = flush.events.at(-1)
+      if (last && isTerminal(last)) this.#holds.delete(flush.id)
     }
-    if (this.#disk && written.length > 0) await this.#disk.append(written)
-    return stale
+    if (!this.#disk || words.length === 0) return Promise.resolve(stale)
+    return this.#disk.append(words).then(() => stale)
+  }
+
+  room(): Promise<void> {
+    return this.#disk?.room() ?? Promise.resolve()
   }
 
   async cancel(id: TaskId, by: CanceledBy): Promise<Canceling> {

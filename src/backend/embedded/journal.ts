@@ -24,8 +24,13 @@ export type JournalOptions = {
 
 /** `process`: what the kernel has is asked to be on the disk this often while something is written. */
 const SYNC_MS = 1000
-/** After a group of so many bytes the next one has so long to become as large: a write costs some 40 µs, whatever is in it. */
-const LARGE = { bytes: 4096, spacingMs: 2 }
+/**
+ * A write costs some 40 µs, whatever is in it. So after a group of `busyBytes` the next one gathers for a moment, unless it
+ * has `fullBytes` before: who waits for it, in the end, is a worker with a bound on what it has under way.
+ */
+const GATHER = { busyBytes: 4096, ms: 2, fullBytes: 16_384 }
+/** As much comes together while one group is written before workers have to wait. */
+const ROOM_BYTES = 1_048_576
 const RETRY_MS = { first: 50, max: 1000 }
 
 /** What is written at once. */
@@ -63,11 +68,14 @@ export class Journal {
   #open = new Group()
   #spare = new Group()
   #writing = false
+  #closing = false
   #scheduled = false
   /** When the next group is written, at the earliest, in ms of `performance.now`. */
   #notBefore = 0
   #syncTimer: NodeJS.Timeout | null = null
   #syncing: Promise<void> = Promise.resolve()
+  /** Ends the time to gather. */
+  #hurry: () => void = () => {}
   #idle: () => void = () => {}
 
   private constructor(options: JournalOptions, segment: Segment) {
@@ -89,25 +97,29 @@ export class Journal {
 
   /** Resolves when what `write` adds would survive a crash; appends become so in the order in which they were made. */
   append(write: (record: RecordWriter) => void): Promise<void> {
-    write(this.#open.record)
-    this.#schedule()
+    this.#add(write)
     return this.#open.written
+  }
+
+  /** Resolves when whoever makes what is appended may go on: at once, unless much waits to be written. */
+  room(): Promise<void> {
+    return this.#open.record.end < ROOM_BYTES ? Promise.resolve() : this.#open.written
   }
 
   /** As `append`, for what nobody has been told of: it rejects, and is not written, when the disk does not take it. */
   tryAppend(write: (record: RecordWriter) => void): Promise<void> {
     const group = this.#open
-    const from = group.record.end
-    write(group.record)
-    const to = group.record.end
-    this.#schedule()
+    const place = this.#add(write)
     return new Promise((resolve, reject) => {
-      group.mayFail.push({ from, to, reject })
+      group.mayFail.push({ ...place, reject })
       void group.written.then(resolve)
     })
   }
 
+  /** What the disk does not take any more by then was never shown to anybody. */
   async close(): Promise<void> {
+    this.#closing = true
+    this.#hurry()
     if (this.#scheduled || this.#writing) {
       await new Promise<void>((resolve) => {
         this.#idle = resolve
@@ -115,8 +127,24 @@ export class Journal {
     }
     if (this.#syncTimer) clearTimeout(this.#syncTimer)
     await this.#syncing
-    await this.#segment.sync()
+    // It may be the disk that fails; whoever closes cannot do more about it.
+    await this.#segment.sync().catch(() => {})
     await this.#segment.close()
+  }
+
+  /** Where in the group it is. An entry that cannot be encoded leaves nothing behind. */
+  #add(write: (record: RecordWriter) => void): { from: number; to: number } {
+    const { record } = this.#open
+    const from = record.end
+    try {
+      write(record)
+    } catch (error) {
+      record.cut(from, record.end)
+      throw error
+    }
+    if (this.#full) this.#hurry()
+    this.#schedule()
+    return { from, to: record.end }
   }
 
   #schedule(): void {
@@ -130,21 +158,39 @@ export class Journal {
     this.#scheduled = false
     this.#writing = true
     while (!this.#open.record.empty) {
-      const waitMs = this.#notBefore - performance.now()
-      if (waitMs >= 1) await sleep(waitMs)
+      await this.#gather()
       const group = this.#open
       this.#open = this.#spare
       this.#spare = group
       this.#open.begin()
-      if (group.record.end >= LARGE.bytes) this.#notBefore = performance.now() + LARGE.spacingMs
-      await this.#write(group)
-      group.succeed()
+      if (group.record.end >= GATHER.busyBytes) this.#notBefore = performance.now() + GATHER.ms
+      if (await this.#write(group)) group.succeed()
+      else break
     }
     this.#writing = false
     this.#idle()
   }
 
-  async #write(group: Group): Promise<void> {
+  /** Until the group that is open may be written. */
+  async #gather(): Promise<void> {
+    const waitMs = this.#notBefore - performance.now()
+    if (waitMs < 1 || this.#full || this.#closing) return
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, waitMs)
+      this.#hurry = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+    this.#hurry = () => {}
+  }
+
+  get #full(): boolean {
+    return this.#open.record.end >= GATHER.fullBytes
+  }
+
+  /** False when the journal is closed and the disk does not take it. */
+  async #write(group: Group): Promise<boolean> {
     for (let retryMs = RETRY_MS.first; ; retryMs = Math.min(retryMs * 2, RETRY_MS.max)) {
       try {
         await this.#rotate()
@@ -152,10 +198,11 @@ export class Journal {
         if (group.record.empty) await this.#segment.probe()
         else await this.#append(group.record.bytes)
         if (retryMs > RETRY_MS.first) this.#options.onTrouble(null)
-        return
+        return true
       } catch (error) {
         this.#options.onTrouble(error as Error)
         group.shed(error as Error)
+        if (this.#closing) return false
         await sleep(retryMs)
       }
     }
