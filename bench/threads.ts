@@ -50,7 +50,7 @@ for (const { workers, threads, slots } of WAYS) {
 process.stdout.write(`at rest${' '.repeat(52)}${shown(idle)}\n`)
 
 async function measure({ workers, threads, slots }: Way): Promise<Row> {
-  const running = await start({ port: 0, model: ['default'], workers, threads, slots })
+  const running = await start({ port: 0, model: ['default'], workers, threads, slots, durability: 'none' })
   await running.ready
   const readers = fork(fileURLToPath(new URL('./load/streams.js', import.meta.url)), [running.url, String(TASKS)])
   await once(readers, 'message')
@@ -64,7 +64,7 @@ async function measure({ workers, threads, slots }: Way): Promise<Row> {
 }
 
 async function rest(): Promise<Delay> {
-  const running = await start({ port: 0, model: ['default'] })
+  const running = await start({ port: 0, model: ['default'], durability: 'none' })
   await running.ready
   const delay = await delayFor(MEASURE_MS)
   await running.close()

@@ -24,7 +24,13 @@ class Cli {
 
   constructor(t: TestContext, args: string[], env: Record<string, string> = {}) {
     const { PATH = '' } = process.env
-    this.child = spawn(process.execPath, [CLI, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH, ...env } })
+    // Each in a folder of its own, where its data is.
+    const cwd = tempFolder(t)
+    this.child = spawn(process.execPath, [CLI, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { PATH, ...env },
+      cwd,
+    })
     this.child.stdout.setEncoding('utf8').on('data', (text: string) => {
       this.stdout += text
     })
@@ -62,7 +68,7 @@ async function serve(t: TestContext, ...args: string[]): Promise<{ cli: Cli; url
 
 const tempFolder = (t: TestContext): string => {
   const folder = mkdtempSync(join(tmpdir(), 'rejoin-cli-'))
-  t.after(() => rmSync(folder, { recursive: true }))
+  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
   return folder
 }
 
@@ -197,8 +203,8 @@ describe('the command line', { concurrency: 4 }, () => {
     assert.equal(await cli.exit(), 0)
   })
 
-  test('what runs longer than --drain-ms is canceled by `shutdown`, and its stream says so', async (t) => {
-    const { cli, url } = await serve(t, '--drain-ms', '200')
+  test('without a journal, what runs longer than --drain-ms is canceled by `shutdown`, and its stream says so', async (t) => {
+    const { cli, url } = await serve(t, '--drain-ms', '200', '--durability', 'none')
     const running = await post(url, scripted({ tokens: 100_000, rate: 100 }), { accept: 'text/event-stream' })
     const events = sseEvents(running)
 

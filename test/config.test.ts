@@ -56,11 +56,11 @@ test('a repeatable variable has its values between commas', () => {
 
 describe('every option', () => {
   for (const name of NAMES) {
-    const option: { kind: string; min?: number; max?: number } = OPTIONS[name]
-    const { kind, min = 0, max = 0 } = option
+    const option: { kind: string; min?: number; max?: number; allowed?: readonly string[] } = OPTIONS[name]
+    const { kind, min = 0, max = 0, allowed } = option
 
     test(`--${name} is read from its flag and from its variable`, () => {
-      const given = kind === 'integer' ? String(max) : name === 'log-level' ? 'info' : 'given'
+      const given = kind === 'integer' ? String(max) : (allowed?.at(-1) ?? 'given')
       const expected = kind === 'integer' ? max : kind === 'texts' ? [given] : given
 
       assert.deepEqual(read([`--${name}`, given])[name], expected)

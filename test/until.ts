@@ -3,10 +3,12 @@ import { setImmediate as turn } from 'node:timers/promises'
 
 const PATIENCE_MS = 20_000
 
-export async function until<T>(what: string, look: () => T | false | null | undefined): Promise<T> {
+type Awaitable<T> = T | Promise<T>
+
+export async function until<T>(what: string, look: () => Awaitable<T | false | null | undefined>): Promise<T> {
   const giveUpAt = performance.now() + PATIENCE_MS
   for (;;) {
-    const seen = look()
+    const seen = await look()
     if (seen !== false && seen !== null && seen !== undefined) return seen
     if (performance.now() > giveUpAt) throw new Error(`waited ${PATIENCE_MS} ms in vain: ${what}`)
     await turn()

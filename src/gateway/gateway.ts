@@ -498,10 +498,8 @@ export class Gateway {
   }
 
   async #handOver(drainMs: number): Promise<void> {
-    const late = sleep(drainMs, undefined, { ref: false })
-    await Promise.race([Promise.all(this.dispatchers.map((dispatcher) => dispatcher.idle())), late])
-    const handedOver = Promise.all(this.dispatchers.map((dispatcher) => dispatcher.handOver()))
-    await Promise.race([handedOver, sleep(LAST_WORDS_MS, undefined, { ref: false })])
+    await within(drainMs, Promise.all(this.dispatchers.map((dispatcher) => dispatcher.idle())))
+    await within(LAST_WORDS_MS, Promise.all(this.dispatchers.map((dispatcher) => dispatcher.handOver())))
   }
 
   async #endAll(drainMs: number): Promise<void> {
@@ -554,3 +552,10 @@ const notFound = (id: TaskId): RejoinError => new RejoinError('task_not_found', 
 
 const gone = (id: TaskId): RejoinError =>
   new RejoinError('log_gone', `task ${id} ended and its log was dropped by retention`)
+
+/** Waits for it, but not for longer than that. */
+async function within(ms: number, done: Promise<unknown>): Promise<void> {
+  const over = new AbortController()
+  await Promise.race([done, sleep(ms, undefined, { signal: over.signal }).catch(() => {})])
+  over.abort()
+}

@@ -15,6 +15,8 @@ export class Registry {
   readonly #owned = new Map<string, Owned>()
   /** Archived, the one that was used last at the end. */
   readonly #cached = new Map<TaskId, { record: TaskRecord; bytes: number }>()
+  /** Dropped from the archive before it was known here that they are in it. */
+  readonly #dropped = new Set<TaskId>()
   #cachedBytes = 0
   #unfinished = 0
 
@@ -68,13 +70,13 @@ export class Registry {
   /** It can be forgotten from now on. */
   archived(record: TaskRecord): void {
     this.#take(record)
-    this.cache(record)
+    if (!this.#dropped.delete(record.task.id)) this.cache(record)
   }
 
   /** Keeps an archived task at hand, for as long as there is room. */
   cache(record: TaskRecord): void {
-    this.forget(record.task.id)
     const { bytes } = record
+    this.forget(record.task.id)
     this.#cached.set(record.task.id, { record, bytes })
     this.#cachedBytes += bytes
     for (const id of this.#cached.keys()) {
@@ -85,6 +87,7 @@ export class Registry {
 
   /** It is not in the archive any more. */
   forget(id: TaskId): void {
+    if (this.#records.has(id)) this.#dropped.add(id)
     const cached = this.#cached.get(id)
     if (!cached) return
     this.#cached.delete(id)

@@ -34,7 +34,6 @@ export class Server {
   readonly #app = uWS.App()
   readonly #sockets: SocketApi
   readonly #streams: Streams
-  #listening: Listening | null = null
 
   constructor(options: ServerOptions, gateway: Gateway, logger: Logger) {
     this.#options = options
@@ -57,10 +56,8 @@ export class Server {
     return new Promise((resolve, reject) => {
       // Exclusive: without it a second process may share the port in silence and take half of the connections.
       native.listen.call(this.#app, host, port, native.exclusive, (socket) => {
-        if (socket) {
-          this.#listening = socket
-          resolve(uWS.us_socket_local_port(socket))
-        } else reject(new Error(`cannot listen on ${host}:${port}: the port is in use or the address is not ours`))
+        if (socket) resolve(uWS.us_socket_local_port(socket))
+        else reject(new Error(`cannot listen on ${host}:${port}: the port is in use or the address is not ours`))
       })
     })
   }
@@ -68,7 +65,6 @@ export class Server {
   /** After a drain: nothing more is said, and readers leave when they have seen all of it. */
   async close(): Promise<void> {
     const { answers, beats } = this.#streams
-    if (this.#listening) uWS.us_listen_socket_close(this.#listening)
     answers.finish()
     const until = performance.now() + LINGER_MS.readers
     while ((answers.size > 0 || this.#sockets.behind) && performance.now() < until) await sleep(10)

@@ -176,7 +176,7 @@ class Connection implements Pumpable, Beating {
   readonly #behind = new Set<Subscription>()
   /** Submits that have no subscription yet. */
   #submitting = 0
-  /** Frames that name a task take effect in the order in which they came: how many have not, and the last of them. */
+  /** All other frames take effect in the order in which they came: how many have not yet, and the last of them. */
   #waiting = 0
   #turn: Promise<void> = Promise.resolve()
   #strikes = 0
@@ -265,22 +265,21 @@ class Connection implements Pumpable, Beating {
         return
       }
       case 'subscribe':
-        return this.#inTurn(() => this.#subscribe(frame))
+        return this.#inTurn(frame, () => this.#subscribe(frame))
       case 'unsubscribe':
-        return this.#inTurn(async () => {
+        return this.#inTurn(frame, async () => {
           const subscription = this.#subscriptions.get(frame.task)
           if (subscription) this.#drop(subscription)
           this.#answer({ type: 'unsubscribed', ...ref(frame), task: frame.task })
         })
       case 'cancel':
-        return this.#inTurn(async () => {
+        return this.#inTurn(frame, async () => {
           const record = await this.#find(frame.task)
           this.#answer({ type: 'canceling', ...ref(frame), task: frame.task })
           await this.#gateway.cancel(record, 'client')
         })
       case 'ping':
-        this.#answer({ type: 'pong', ...ref(frame) })
-        return
+        return this.#inTurn(frame, async () => this.#answer({ type: 'pong', ...ref(frame) }))
       default:
         frame satisfies never
     }
@@ -305,22 +304,17 @@ class Connection implements Pumpable, Beating {
 
   /** A task that has ended is looked up in the archive; what is said of it, or of another, meanwhile waits.
    * @throws RejoinError `too_many_subscriptions` when too much waits */
-  async #inTurn(act: () => Promise<void>): Promise<void> {
+  #inTurn(frame: ClientFrame, act: () => Promise<void>): Promise<void> {
     const { maxSubscriptions } = this.#options
     if (this.#waiting >= maxSubscriptions) {
       throw new RejoinError('too_many_subscriptions', `${maxSubscriptions} frames wait, the bound`, { retryAfterS: 1 })
     }
     this.#waiting++
-    const done = this.#turn.then(act)
-    this.#turn = done.then(
-      () => {},
-      () => {},
-    )
-    try {
-      await done
-    } finally {
-      this.#waiting--
-    }
+    this.#turn = this.#turn
+      .then(act)
+      .catch((error: unknown) => this.#refuse(frame, error))
+      .finally(() => this.#waiting--)
+    return this.#turn
   }
 
   /** @throws RejoinError `too_many_subscriptions` */

@@ -7,15 +7,22 @@ import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
 import fc from 'fast-check'
 import type { Backend, Enqueued, QueueView } from '../../src/backend/backend.js'
+import type { EmbeddedOptions } from '../../src/backend/embedded/embedded.js'
 import type { CanceledBy, EventBody, TaskEvent } from '../../src/core/event.js'
 import { newTaskId, type TaskId } from '../../src/core/id.js'
 import type { Task } from '../../src/core/task.js'
 import { aTask } from '../task.js'
 
-export type Bounds = { maxQueue: number; maxQueueBytes: number; maxIdempotencyKeys: number }
-export type Make = (bounds: Bounds, t: TestContext) => Promise<Backend & QueueView>
+export type Make = (bounds: EmbeddedOptions, t: TestContext) => Promise<Backend & QueueView>
 
-const WIDE: Bounds = { maxQueue: 1000, maxQueueBytes: 1_000_000, maxIdempotencyKeys: 1000 }
+export const WIDE: EmbeddedOptions = {
+  maxQueue: 1000,
+  maxQueueBytes: 1_000_000,
+  maxIdempotencyKeys: 1000,
+  maxRingEvents: 1024,
+  retentionMs: 1e12,
+  retentionBytes: 1e9,
+}
 const NEVER = new AbortController().signal
 const COMPLETED: EventBody = {
   type: 'completed',
@@ -28,7 +35,7 @@ const event = (id: TaskId, seq: number, body: EventBody): TaskEvent => ({ task: 
 const ids = (tasks: Task[]): TaskId[] => tasks.map(({ id }) => id)
 
 export function backendSuite(name: string, make: Make): void {
-  const open = async (t: TestContext, bounds: Partial<Bounds> = {}): Promise<Backend & QueueView> => {
+  const open = async (t: TestContext, bounds: Partial<EmbeddedOptions> = {}): Promise<Backend & QueueView> => {
     const backend = await make({ ...WIDE, ...bounds }, t)
     t.after(() => backend.close())
     return backend
@@ -43,7 +50,7 @@ export function backendSuite(name: string, make: Make): void {
     return task.id
   }
   const say = (backend: Backend, id: TaskId, attempt: number, seq: number, body: EventBody): Promise<TaskId[]> =>
-    backend.append([{ id, attempt, events: [event(id, seq, body)] }])
+    backend.append([{ id, attempt, events: [event(id, seq, body)], ids: [] }])
 
   describe(name, () => {
     test('gives tasks by priority, and equal ones in order of arrival', async (t) => {
@@ -296,7 +303,7 @@ export function backendSuite(name: string, make: Make): void {
       await say(backend, b, 3, 2, { type: 'token', text: 'x', tokens: 1 })
 
       const stale = await backend.append(
-        [a, b, c].map((id) => ({ id, attempt: 2, events: [event(id, 3, { type: 'progress', percent: 25 })] })),
+        [a, b, c].map((id) => ({ id, attempt: 2, events: [event(id, 3, { type: 'progress', percent: 25 })], ids: [] })),
       )
 
       assert.deepEqual(stale, [b, c])

@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Backoff, waitMs } from '../../src/gateway/backoff.js'
-import { TaskRecord } from '../../src/gateway/record.js'
 import { newRun, type Run } from '../../src/gateway/run.js'
-import { aTask } from '../task.js'
+import { aRecord } from '../task.js'
 
-const aRun = (): Run => newRun(new TaskRecord(aTask(), 1, 16))
+const aRun = (): Run => newRun(aRecord())
 
 test('the wait doubles with every failure up to a bound, and half of it is chance', () => {
   const longest = [1, 2, 3, 4, 5, 6, 7, 8, 100].map((failures) => waitMs(failures, 0))

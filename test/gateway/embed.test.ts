@@ -122,7 +122,7 @@ test('a drain lets accepted texts end and takes no more', async (t) => {
 })
 
 test('a gateway is started with an encoder’s directory and lists it among its models', async (t) => {
-  const running = await start({ port: 0, model: [`emb=${dir}`, 'scripted'], workers: 1 })
+  const running = await start({ port: 0, model: [`emb=${dir}`, 'scripted'], workers: 1, durability: 'none' })
   t.after(() => running.close())
   await running.ready
 
@@ -140,7 +140,7 @@ test('a directory that makes neither text nor embeddings is refused at the start
   const other = await buildTinyModel(join(temporary, 't5'), { type: 'bert' })
   writeFileSync(join(other, 'config.json'), '{"model_type":"t5","architectures":["T5Model"]}')
 
-  await assert.rejects(start({ port: 0, model: [other] }), (error: Error) => {
+  await assert.rejects(start({ port: 0, model: [other], durability: 'none' }), (error: Error) => {
     assert.ok(error instanceof ConfigError)
     assert.match(
       error.message,

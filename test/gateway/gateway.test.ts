@@ -8,6 +8,7 @@ import {
   firstOf,
   GatedBackend,
   isToken,
+  listed,
   makeGateway,
   openGateway,
   outline,
@@ -132,8 +133,8 @@ test('a dropped task is gone for who comes, and whole for who is there', async (
 
   assert.equal(textOf(events), words(5))
   assert.equal(expiresBefore, null)
-  assert.throws(() => gateway.find('me', record.task.id), { code: 'log_gone' })
-  assert.deepEqual(gateway.list('me', Number.POSITIVE_INFINITY, 10, null), [])
+  await until('its end in the archive', async () => (await listed(gateway)).length === 0)
+  await assert.rejects(gateway.find('me', record.task.id), { code: 'log_gone' })
 })
 
 test('an ended task says when it will be dropped', async (t) => {

@@ -3,7 +3,7 @@
  */
 import type { TestContext } from 'node:test'
 import type { Backend, Flush, QueueView } from '../../src/backend/backend.js'
-import { EmbeddedBackend } from '../../src/backend/embedded/embedded.js'
+import { EmbeddedBackend, type EmbeddedOptions } from '../../src/backend/embedded/embedded.js'
 import type { EventBody, Seq, TaskEvent } from '../../src/core/event.js'
 import type { TaskId } from '../../src/core/id.js'
 import type { Logger } from '../../src/core/logger.js'
@@ -41,9 +41,21 @@ export class GatedBackend extends EmbeddedBackend {
     this.held.splice(0, flushes.length)
     return super.append(flushes)
   }
+
+  /** Nobody may run ahead of a disk that is slow. */
+  override room(): Promise<void> {
+    return this.#gate
+  }
 }
 
-const BACKEND = { maxQueue: 1000, maxQueueBytes: 1_000_000, maxIdempotencyKeys: 1000 }
+const BACKEND: EmbeddedOptions = {
+  maxQueue: 1000,
+  maxQueueBytes: 1_000_000,
+  maxIdempotencyKeys: 1000,
+  maxRingEvents: 65_536,
+  retentionMs: 60_000,
+  retentionBytes: 100_000_000,
+}
 
 type Options = Partial<GatewayOptions> &
   Partial<typeof BACKEND> & { slots?: number; workers?: number; backend?: Backend & QueueView }
@@ -55,10 +67,8 @@ export function makeGateway(t: TestContext, given: Options = {}): Gateway {
     models: [{ source: { type: 'scripted', name: 'scripted', slots }, workers }],
     maxAttempts: 3,
     maxInFlight: 1024,
-    maxRingEvents: 65_536,
     maxReaders: 1000,
-    retentionMs: 60_000,
-    retentionBytes: 100_000_000,
+    maxCachedBytes: 10_000_000,
     ...BACKEND,
     ...rest,
   }
@@ -130,6 +140,12 @@ function follow(
     const reader = gateway.attach(record, after, read)
     read()
   })
+}
+
+/** All tasks of an owner, newest first. */
+export async function listed(gateway: Gateway, owner = 'me'): Promise<TaskRecord[]> {
+  const { records } = await gateway.list(owner, Number.POSITIVE_INFINITY, 100, null)
+  return records
 }
 
 export const textOf = (events: TaskEvent[]): string =>

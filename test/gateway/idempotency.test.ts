@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Gateway, Submitted } from '../../src/gateway/gateway.js'
-import { ENDLESS, firstOf, isToken, makeGateway, openGateway, script, submit, whole } from './harness.js'
+import { until } from '../until.js'
+import { ENDLESS, firstOf, isToken, listed, makeGateway, openGateway, script, submit, whole } from './harness.js'
 
 const withKey = (gateway: Gateway, key: string, bodyHash = 'h', spec = script({ tokens: 2 })): Promise<Submitted> =>
   gateway.submit('me', spec, { bytes: 10, idempotency: { key, bodyHash } })
@@ -17,7 +18,7 @@ test('the same key and body give the same task, waiting, running and ended', asy
 
   assert.deepEqual([first.replay, waiting.replay, ended.replay], [false, true, true])
   assert.ok(waiting.record === first.record && ended.record === first.record)
-  assert.deepEqual(gateway.list('me', Number.POSITIVE_INFINITY, 10, null), [first.record])
+  assert.deepEqual(await listed(gateway), [first.record])
 })
 
 test('two requests at the same moment with one key make one task', async (t) => {
@@ -58,6 +59,7 @@ test('the key of a task that retention dropped says that its log is gone, and ru
   const gateway = await openGateway(t, { retentionBytes: 0 })
   const { record } = await withKey(gateway, 'k')
   await whole(gateway, record)
+  await until('its end in the archive', async () => (await listed(gateway)).length === 0)
 
   await assert.rejects(withKey(gateway, 'k'), { code: 'log_gone' })
 })

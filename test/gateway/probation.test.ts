@@ -2,12 +2,11 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { Line } from '../../src/gateway/line.js'
 import { Probation } from '../../src/gateway/probation.js'
-import { TaskRecord } from '../../src/gateway/record.js'
 import { newRun, type Run } from '../../src/gateway/run.js'
-import { aTask } from '../task.js'
+import { aRecord } from '../task.js'
 
 /** One that has never begun. */
-const fresh = (): Run => newRun(new TaskRecord(aTask(), 1, 16))
+const fresh = (): Run => newRun(aRecord())
 /** One whose first attempt brought no token. */
 const suspect = (): Run => ({ ...fresh(), attempt: 2, startedAttempt: 1, fruitless: 1 })
 /** One whose first attempt brought some. */

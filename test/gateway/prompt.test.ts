@@ -4,7 +4,7 @@ import type { Message, TaskSpec } from '../../src/core/task.js'
 import type { Gateway } from '../../src/gateway/gateway.js'
 import { onnxSource } from '../model/answer.js'
 import { aSpec } from '../task.js'
-import { makeGateway, outline, script, submit, whole } from './harness.js'
+import { listed, makeGateway, outline, script, submit, whole } from './harness.js'
 
 const MODELS = [{ source: onnxSource(), workers: 1 }]
 /** Might be too long for 512 tokens, for all that can be said of it without a tokenizer; it is not. */
@@ -20,8 +20,6 @@ const chat = (...contents: string[]): TaskSpec => {
   return aSpec({ prompt: { type: 'chat', messages } })
 }
 
-const listed = (gateway: Gateway): number => gateway.list('me', Number.POSITIVE_INFINITY, 10, null).length
-
 test('a prompt that can never fit is refused with both numbers, before it is queued', async (t) => {
   const gateway = closed(t)
 
@@ -32,25 +30,25 @@ test('a prompt that can never fit is refused with both numbers, before it is que
   })
   await assert.rejects(submit(gateway, chat('Hello', TOO_LONG)), { code: 'prompt_too_long', param: 'messages' })
 
-  assert.equal(listed(gateway), 0)
+  assert.deepEqual(await listed(gateway), [])
 })
 
 test('a long prompt that fits comes to the model as ids, which are kept until its task has ended', async (t) => {
   const gateway = closed(t)
   const long = await submit(gateway, aSpec({ text: LONG, maxTokens: 5 }))
   const short = await submit(gateway, aSpec({ text: 'Hello', maxTokens: 5 }))
-  const ids = long.promptIds?.length ?? 0
+  const ids = long.task.promptIds?.length ?? 0
   const before = long.bytes - short.bytes
 
   await gateway.open()
   const events = await whole(gateway, long)
 
   assert.ok(ids > 200 && ids < 512, `${ids}`)
-  assert.equal(short.promptIds, null)
+  assert.equal(short.task.promptIds, null)
   assert.equal(before, ids * 4)
   assert.equal(outline(events), 'queued, started 1, completed')
   assert.equal(long.state.usage?.prompt_tokens, ids)
-  assert.equal(long.promptIds, null)
+  assert.equal(long.task.promptIds, null)
 })
 
 test('who cannot be queued is told so, and nothing is encoded for it', async (t) => {
@@ -80,7 +78,7 @@ test('a prompt whose encoding a drain overtakes is refused, and its task never w
   await gateway.drain(0)
   await submitting
 
-  assert.equal(listed(gateway), 0)
+  assert.deepEqual(await listed(gateway), [])
 })
 
 test('the place of a prompt that was refused is free again', async (t) => {

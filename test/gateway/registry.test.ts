@@ -2,110 +2,109 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import type { TaskStatus } from '../../src/core/task.js'
-import { TaskRecord } from '../../src/gateway/record.js'
+import type { TaskRecord } from '../../src/gateway/record.js'
 import { numbered } from '../../src/gateway/recorder.js'
 import { Registry } from '../../src/gateway/registry.js'
-import { aTask } from '../task.js'
+import { aRecord } from '../task.js'
 
-const HOUR_MS = 3_600_000
-const FOR_EVER = { retentionMs: 1000 * HOUR_MS, retentionBytes: 1e12 }
 const LATEST = Number.POSITIVE_INFINITY
+const ROOM = 1e9
 
-let ordinal = 0
 const added = (registry: Registry, owner = 'me'): TaskRecord => {
-  const record = new TaskRecord(aTask({ owner }), ++ordinal, 16)
+  const record = aRecord({ owner })
   registry.add(record)
   return record
 }
 
-/** Ends a task at this time. */
-const end = (registry: Registry, record: TaskRecord, at: number): void => {
-  const event = numbered(record, at, { type: 'canceled', by: 'client' })
+const end = (registry: Registry, record: TaskRecord): void => {
+  const event = numbered(record, Date.now(), { type: 'canceled', by: 'client' })
   record.state.apply(event)
   record.log.append(event)
-  registry.ended(record)
+  registry.ended()
 }
 
-test('a task is found by its owner and by nobody else', () => {
-  const registry = new Registry(FOR_EVER)
-  const record = added(registry)
+const archive = (registry: Registry, record: TaskRecord): void => {
+  end(registry, record)
+  registry.archived(record)
+}
 
-  assert.equal(registry.find('me', record.task.id), record)
-  assert.throws(() => registry.find('you', record.task.id), { code: 'task_not_found' })
-  assert.throws(() => registry.find('me', aTask().id), { code: 'task_not_found' })
+test('a task is here from its acceptance on, and counts until it ends', () => {
+  const registry = new Registry(0)
+  const record = added(registry)
+  const before = [registry.get(record.task.id), registry.unfinished]
+
+  end(registry, record)
+
+  assert.deepEqual(before, [record, 1])
+  assert.deepEqual([registry.get(record.task.id), registry.unfinished], [record, 0])
+  assert.deepEqual(registry.unfinishedTasks(), [])
 })
 
-test('an ended task is kept for its time and then dropped, and its owner is told so', () => {
-  const registry = new Registry({ ...FOR_EVER, retentionMs: HOUR_MS })
-  const now = Date.now()
-  const [older, newer, running] = [added(registry), added(registry), added(registry)]
-  end(registry, older, now - HOUR_MS / 2)
-  end(registry, newer, now)
+test('a task that was not accepted after all is not here and does not count', () => {
+  const registry = new Registry(ROOM)
+  const record = added(registry)
 
-  registry.sweep(now + HOUR_MS / 2 - 1)
-  const before = registry.list('me', LATEST, 10, null)
-  registry.sweep(now + HOUR_MS / 2)
-  const after = registry.list('me', LATEST, 10, null)
-  registry.sweep(now + 10 * HOUR_MS)
+  registry.remove(record)
+
+  assert.deepEqual([registry.get(record.task.id), registry.unfinished], [undefined, 0])
+  assert.deepEqual(registry.list('me', LATEST, 10, null), [])
+})
+
+test('archived tasks stay at hand as far as there is room, those that were used last', () => {
+  const one = aRecord()
+  const registry = new Registry(one.bytes * 3 + 2000)
+  const records = Array.from({ length: 3 }, () => added(registry))
+  for (const record of records) archive(registry, record)
+  const here = (): boolean[] => records.map(({ task }) => registry.get(task.id) !== undefined)
+  assert.deepEqual(here(), [true, true, true])
+  const [first, second, third] = records as [TaskRecord, TaskRecord, TaskRecord]
+  for (const record of [second, first]) registry.get(record.task.id)
+
+  const fourth = added(registry)
+  archive(registry, fourth)
 
   assert.deepEqual(
-    [before, after],
-    [
-      [running, newer, older],
-      [running, newer],
-    ],
+    [first, second, third, fourth].map(({ task }) => registry.get(task.id) !== undefined),
+    [true, true, false, true],
   )
-  assert.deepEqual(registry.list('me', LATEST, 10, null), [running])
-  assert.throws(() => registry.find('me', older.task.id), { code: 'log_gone' })
-  assert.throws(() => registry.find('you', older.task.id), { code: 'task_not_found' })
 })
 
-test('a task says when retention will drop it, once it has ended', () => {
-  const registry = new Registry({ ...FOR_EVER, retentionMs: HOUR_MS })
+test('a task that is dropped in the moment in which it is archived is not here any more', () => {
+  const registry = new Registry(ROOM)
   const record = added(registry)
-  const before = registry.expiresAt(record)
+  end(registry, record)
 
-  const now = Date.now()
-  end(registry, record, now)
+  registry.forget(record.task.id)
+  registry.archived(record)
 
-  assert.deepEqual([before, registry.expiresAt(record)], [null, now + HOUR_MS])
+  assert.equal(registry.get(record.task.id), undefined)
 })
 
-test('ended tasks may hold so many bytes together, and those that ended first go first', () => {
-  const one = added(new Registry(FOR_EVER))
-  end(new Registry(FOR_EVER), one, Date.now())
-  const registry = new Registry({ ...FOR_EVER, retentionBytes: one.bytes * 3 })
-  const [a, b, c, d, e] = Array.from({ length: 5 }, () => added(registry)) as [TaskRecord, TaskRecord, ...TaskRecord[]]
+test('a task that is not archived stays, however little room there is, and an archived one that was dropped goes', () => {
+  const registry = new Registry(ROOM)
+  const [ended, archived] = [added(registry), added(registry)]
+  end(registry, ended)
+  archive(registry, archived)
 
-  for (const record of [c, a, d, b]) end(registry, record as TaskRecord, Date.now())
+  for (const { task } of [ended, archived]) registry.forget(task.id)
 
-  assert.deepEqual(registry.list('me', LATEST, 10, null), [e, d, b, a])
-  assert.throws(() => registry.find('me', (c as TaskRecord).task.id), { code: 'log_gone' })
+  assert.equal(registry.get(ended.task.id), ended)
+  assert.equal(registry.get(archived.task.id), undefined)
 })
 
-test('a task that has not ended is never dropped', () => {
-  const registry = new Registry({ retentionMs: 1, retentionBytes: 0 })
-  const record = added(registry)
-
-  registry.sweep(Date.now() + 1000 * HOUR_MS)
-
-  assert.equal(registry.find('me', record.task.id), record)
-  assert.equal(registry.unfinished, 1)
-})
-
-test('whatever is added and dropped, a walk over the pages gives every task once, newest first', () => {
+test('whatever is added and archived, a walk over the pages gives every task once that is not, newest first', () => {
   const step = fc.record({
     owner: fc.constantFrom('me', 'you'),
     drop: fc.option(fc.nat(100), { freq: 2 }),
   })
   const property = fc.property(fc.array(step, { maxLength: 60 }), fc.integer({ min: 1, max: 7 }), (steps, limit) => {
-    const registry = new Registry({ retentionMs: HOUR_MS, retentionBytes: 1e12 })
+    const registry = new Registry(ROOM)
     let kept: TaskRecord[] = []
     for (const { owner, drop } of steps) {
       kept.push(added(registry, owner))
       if (drop === null) continue
       const record = kept[drop % kept.length] as TaskRecord
-      end(registry, record, Date.now() - 2 * HOUR_MS)
+      archive(registry, record)
       kept = kept.filter((other) => other !== record)
     }
 
@@ -116,7 +115,7 @@ test('whatever is added and dropped, a walk over the pages gives every task once
         walked.push(...page)
         const last = page.at(-1)
         if (!last) break
-        before = last.ordinal
+        before = last.task.ordinal
       }
       assert.deepEqual(walked, kept.filter(({ task }) => task.owner === owner).reverse())
     }
@@ -126,14 +125,14 @@ test('whatever is added and dropped, a walk over the pages gives every task once
 })
 
 test('a listing can be of one status, and its pages are full all the same', () => {
-  const registry = new Registry(FOR_EVER)
+  const registry = new Registry(ROOM)
   const records = Array.from({ length: 10 }, () => added(registry))
-  for (const record of records.slice(0, 6)) end(registry, record, Date.now())
+  for (const record of records.slice(0, 6)) end(registry, record)
   const list = (status: TaskStatus, limit: number, before = LATEST): (number | undefined)[] =>
     registry.list('me', before, limit, status).map((record) => records.indexOf(record))
 
   assert.deepEqual(list('queued', 10), [9, 8, 7, 6])
   assert.deepEqual(list('canceled', 4), [5, 4, 3, 2])
-  assert.deepEqual(list('canceled', 4, records[2]?.ordinal), [1, 0])
+  assert.deepEqual(list('canceled', 4, records[2]?.task.ordinal), [1, 0])
   assert.deepEqual(list('running', 4), [])
 })

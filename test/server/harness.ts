@@ -2,6 +2,9 @@
  * A real gateway for a test: own port, scripted model, closed when the test ends.
  */
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { createParser } from 'eventsource-parser'
 import WebSocket from 'ws'
@@ -10,8 +13,12 @@ import { type Config, type Running, start } from '../../src/index.js'
 
 /** Loads the scripted model in one worker unless told otherwise; ready when it returns. */
 export async function startGateway(t: TestContext, config: Partial<Config> = {}): Promise<Running> {
-  const running = await start({ port: 0, model: ['scripted'], workers: 1, 'drain-ms': 0, ...config })
-  t.after(() => running.close())
+  const dir = mkdtempSync(join(tmpdir(), 'rejoin-test-'))
+  const running = await start({ port: 0, model: ['scripted'], workers: 1, 'drain-ms': 0, 'data-dir': dir, ...config })
+  t.after(async () => {
+    await running.close()
+    rmSync(dir, { recursive: true, force: true })
+  })
   await running.ready
   return running
 }

@@ -50,7 +50,8 @@ test('a stream that is cut pauses its task, and the next one gets exactly the re
     signal: cut.signal,
   })
   const id = response.headers.get('location')?.split('/').at(-1) as string
-  const [record] = running.gateway.list(authenticate(), Number.POSITIVE_INFINITY, 1, null)
+  const { records } = await running.gateway.list(authenticate(), Number.POSITIVE_INFINITY, 1, null)
+  const [record] = records
   assert.equal(record?.task.id, id)
   await until('some text', () => (record?.log.textBytes ?? 0) > 20)
 

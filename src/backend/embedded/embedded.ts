@@ -62,6 +62,7 @@ export class EmbeddedBackend implements Backend, QueueView {
   readonly #accepting = new Map<TaskId, Promise<boolean>>()
   #depth = 0
   #bytes = 0
+  #closed: Promise<void> | null = null
   #onCancel: (id: TaskId, by: CanceledBy) => void = () => {}
 
   /** Without a disk everything ends with the process. */
@@ -233,7 +234,12 @@ export class EmbeddedBackend implements Backend, QueueView {
     return this.#queue(model).ahead(priority)
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
     for (const waiters of this.#waiters.values()) for (const waiter of waiters.splice(0)) waiter.give([])
     await (this.#disk ?? this.#archive).close()
   }
