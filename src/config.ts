@@ -117,6 +117,13 @@ export const OPTIONS = {
     'How long an ended task is kept, and a paused one that nobody reads.',
   ),
   'retention-bytes': integer('BYTES', 256 * MIB, 0, 1024 * BILLION, 'Memory for ended tasks; the oldest go first.'),
+  'disconnect-grace-ms': integer(
+    'MS',
+    5000,
+    0,
+    DAY_MS,
+    'How long a task with `on_disconnect: "cancel"` waits for the next reader when its last one has left.',
+  ),
   'drain-ms': integer('MS', 10_000, 0, DAY_MS, 'Time that running tasks get to end after SIGTERM.'),
   'keep-alive-ms': integer(
     'MS',

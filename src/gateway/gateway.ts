@@ -21,6 +21,7 @@ import { Pump } from './pump.js'
 import { TaskRecord } from './record.js'
 import { numbered, Recorder } from './recorder.js'
 import { Registry, type Retention } from './registry.js'
+import { Unread } from './unread.js'
 
 export type GatewayOptions = Retention & {
   /** The first one that makes text is the default for tasks, the first encoder for embeddings. */
@@ -32,6 +33,8 @@ export type GatewayOptions = Retention & {
   maxInFlight: number
   maxRingEvents: number
   maxReaders: number
+  /** How long a task with `on_disconnect: "cancel"` waits for its next reader. */
+  disconnectGraceMs: number
 }
 
 /** A request as it came in, for what depends on its bytes. */
@@ -53,6 +56,7 @@ export class Gateway {
   readonly #dispatchers = new Map<string, Dispatcher>()
   readonly #embedders = new Map<string, Embedder>()
   readonly #deadlines = new Map<TaskId, NodeJS.Timeout>()
+  readonly #unread: Unread
   readonly #encoder = new PromptEncoder()
   /** Requests whose prompts are being encoded: each has a place in the queue. */
   readonly #encoding = { size: 0, bytes: 0 }
@@ -68,6 +72,7 @@ export class Gateway {
     this.#backend = backend
     this.#registry = new Registry(options)
     this.#recorder = new Recorder(backend, (record) => this.#ended(record))
+    this.#unread = new Unread(options.disconnectGraceMs, (record) => void this.cancel(record, 'client'))
     for (const { source, workers } of options.models) {
       const { maxAttempts, maxInFlight } = options
       if (source.type === 'encoder') {
@@ -147,6 +152,7 @@ export class Gateway {
     const enqueued = await this.#backend.enqueue(task, queued)
     if (enqueued.type === 'queued') {
       this.#setDeadline(task)
+      this.#unread.accepted(record)
       return { record, replay: false }
     }
     this.#registry.remove(record)
@@ -160,7 +166,10 @@ export class Gateway {
     this.#checkReaders()
     this.#readers++
     try {
-      return await this.submit(owner, spec, received)
+      const submitted = await this.submit(owner, spec, received)
+      // A reader from here on, also when it has gone meanwhile and attaches nothing.
+      this.#unread.readersChanged(submitted.record)
+      return submitted
     } finally {
       this.#readers--
     }
@@ -267,6 +276,7 @@ export class Gateway {
   /** No new tasks from now on; what runs gets `drainMs` to end, what waits or is late is canceled by `shutdown`. */
   async drain(drainMs: number): Promise<void> {
     this.#draining = true
+    this.#unread.close()
     for (const dispatcher of this.dispatchers) dispatcher.drain()
     const waiting = this.#registry.unfinishedTasks().filter(({ state }) => state.status === 'queued')
     await Promise.all(waiting.map((record) => this.cancel(record, 'shutdown')))
@@ -281,6 +291,7 @@ export class Gateway {
   async close(): Promise<void> {
     this.#draining = true
     clearInterval(this.#sweeper)
+    this.#unread.close()
     for (const timer of this.#deadlines.values()) clearTimeout(timer)
     await Promise.all([...this.dispatchers, ...this.embedders, this.#encoder].map((part) => part.close()))
     await this.#backend.close()
@@ -308,7 +319,7 @@ export class Gateway {
     const dispatcher = this.#pick(this.#dispatchers, spec.model, 'text')
     refuseLongWait(dispatcher, spec, this.#backend.ahead(dispatcher.model, spec.priority))
     // Who would add to the paused tasks counts them as waiting ones, so that nobody parks without bound; others come in.
-    if (spec.onDisconnect === 'pause')
+    if (spec.onDisconnect.type === 'pause')
       this.#checkRoom(dispatcher, bytes, ...this.dispatchers.map(({ paused }) => paused))
     return dispatcher
   }
@@ -338,8 +349,10 @@ export class Gateway {
     if (refused) throw full(refused, dispatcher)
   }
 
-  #readersChanged({ task, state }: TaskRecord): void {
-    if (task.spec.onDisconnect !== 'pause' || state.ended) return
+  #readersChanged(record: TaskRecord): void {
+    const { task, state } = record
+    this.#unread.readersChanged(record)
+    if (task.spec.onDisconnect.type !== 'pause' || state.ended) return
     this.#dispatchers.get(task.model)?.readersChanged(task.id)
   }
 
@@ -384,6 +397,7 @@ export class Gateway {
     const { id } = record.task
     clearTimeout(this.#deadlines.get(id))
     this.#deadlines.delete(id)
+    this.#unread.ended(record)
     record.promptIds = null
     this.#registry.ended(record)
     if (this.#registry.unfinished === 0) this.#drained()

@@ -44,7 +44,8 @@ export const newRun = (record: TaskRecord): Run => ({
 export const says = (run: Run, bodies: EventBody[]): Saying => ({ record: run.record, attempt: run.attempt, bodies })
 
 /** False: decoding would be for nobody, and its maker wants it to wait. */
-export const mayRun = ({ record }: Run): boolean => record.task.spec.onDisconnect !== 'pause' || record.log.readers > 0
+export const mayRun = ({ record }: Run): boolean =>
+  record.task.spec.onDisconnect.type !== 'pause' || record.log.readers > 0
 
 export const canceling = ({ record }: Run): EventBody => ({ type: 'canceled', by: record.canceledBy ?? 'client' })
 

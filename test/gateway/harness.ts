@@ -57,6 +57,7 @@ export function makeGateway(t: TestContext, given: Options = {}): Gateway {
     maxInFlight: 1024,
     maxRingEvents: 65_536,
     maxReaders: 1000,
+    disconnectGraceMs: 5000,
     retentionMs: 60_000,
     retentionBytes: 100_000_000,
     ...BACKEND,
