@@ -145,6 +145,13 @@ export const OPTIONS = {
     'Bytes of ended tasks that are kept, on disk (in memory with `--durability none`); the oldest go first.',
   ),
   'log-cache-mb': integer('MB', 64, 0, BILLION, 'Memory for ended tasks that were read or written last.'),
+  'disconnect-grace-ms': integer(
+    'MS',
+    5000,
+    0,
+    DAY_MS,
+    'How long a task with `on_disconnect: "cancel"` waits for the next reader when its last one has left.',
+  ),
   'drain-ms': integer(
     'MS',
     10_000,

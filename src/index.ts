@@ -55,6 +55,7 @@ export async function start(given: Partial<Config> = {}, logger: Logger = SILENT
       maxInFlight: config['max-in-flight'],
       maxRingEvents: config['max-ring-events'],
       maxReaders: config['max-readers'],
+      disconnectGraceMs: config['disconnect-grace-ms'],
       retentionMs: config['retention-ms'],
       maxCachedBytes: config['log-cache-mb'] * MIB,
     },

@@ -12,7 +12,7 @@ export const aSpec = ({ text = '{}', ...fields }: { text?: string } & Partial<Ta
   sampling: { seed: 1, temperature: 0 },
   stop: [],
   topLogprobs: null,
-  onDisconnect: 'continue',
+  onDisconnect: { type: 'continue' },
   priority: 5,
   deadlineMs: null,
   maxWaitMs: null,

@@ -17,7 +17,7 @@ export const newTask = (id: TaskId, ordinal: number): Task => ({
     sampling: { seed: 1, temperature: 0 },
     stop: [],
     topLogprobs: null,
-    onDisconnect: 'continue',
+    onDisconnect: { type: 'continue' },
     priority: 5,
     deadlineMs: null,
     maxWaitMs: null,

@@ -32,6 +32,14 @@ export type Sampling = {
   seed: number
 }
 
+/** What becomes of a task that nobody reads. */
+export type OnDisconnect =
+  | { type: 'continue' }
+  /** Decoding stops while nobody reads, and goes on when somebody does. */
+  | { type: 'pause' }
+  /** Canceled when nobody has read it for so long; null: for a moment, once somebody has read it at all. */
+  | { type: 'cancel'; afterMs: number | null }
+
 export type TaskSpec = {
   /** The name of a served model; absent: the first one that makes text. */
   model?: string
@@ -43,8 +51,7 @@ export type TaskSpec = {
   stop: string[]
   /** How many alternatives come with each token's logprob, 0 … 20; null: no logprobs. */
   topLogprobs: number | null
-  /** `pause`: decoding stops while nobody reads, and goes on when somebody does. */
-  onDisconnect: 'continue' | 'pause'
+  onDisconnect: OnDisconnect
   /** 0 lowest … 9; equal priorities go in order of arrival. */
   priority: number
   /** From acceptance. */

@@ -23,6 +23,7 @@ import { Pump } from './pump.js'
 import { TaskRecord } from './record.js'
 import { numbered, Recorder } from './recorder.js'
 import { Registry } from './registry.js'
+import { Unread } from './unread.js'
 
 export type GatewayOptions = {
   /** The first one that makes text is the default for tasks, the first encoder for embeddings. */
@@ -38,6 +39,8 @@ export type GatewayOptions = {
   retentionMs: number
   /** Memory for archived tasks that are read. */
   maxCachedBytes: number
+  /** How long a task with `on_disconnect: "cancel"` waits for its next reader. */
+  disconnectGraceMs: number
 }
 
 /** A request as it came in, for what depends on its bytes. */
@@ -62,6 +65,7 @@ export class Gateway {
   readonly #dispatchers = new Map<string, Dispatcher>()
   readonly #embedders = new Map<string, Embedder>()
   readonly #deadlines = new Map<TaskId, NodeJS.Timeout>()
+  readonly #unread: Unread
   readonly #encoder = new PromptEncoder()
   /** Requests whose prompts are being encoded: each has a place in the queue. */
   readonly #encoding = { size: 0, bytes: 0 }
@@ -79,6 +83,7 @@ export class Gateway {
     this.#backend = backend
     this.#registry = new Registry(options.maxCachedBytes)
     this.#recorder = new Recorder(backend, (record) => this.#ended(record))
+    this.#unread = new Unread(options.disconnectGraceMs, (record) => void this.cancel(record, 'client'))
     for (const { source, workers } of options.models) {
       const { maxAttempts, maxInFlight } = options
       if (source.type === 'encoder') {
@@ -113,6 +118,7 @@ export class Gateway {
       record.canceledBy = canceledBy
       this.#registry.add(record)
       this.#setDeadline(task)
+      this.#unread.restored(record)
       const dispatcher = this.#dispatchers.get(task.model)
       if (!dispatcher) void this.#endUnserved(record)
       // The rest waits in the backend's queue.
@@ -190,6 +196,7 @@ export class Gateway {
     this.#submitting.delete(task.id)
     if (enqueued.type === 'queued') {
       this.#setDeadline(task)
+      this.#unread.accepted(record)
       return { record, replay: false }
     }
     this.#registry.remove(record)
@@ -203,7 +210,10 @@ export class Gateway {
     this.#checkReaders()
     this.#readers++
     try {
-      return await this.submit(owner, spec, received)
+      const submitted = await this.submit(owner, spec, received)
+      // A reader from here on, also when it has gone meanwhile and attaches nothing.
+      this.#unread.readersChanged(submitted.record)
+      return submitted
     } finally {
       this.#readers--
     }
@@ -329,6 +339,7 @@ export class Gateway {
    */
   async drain(drainMs: number): Promise<void> {
     this.#draining = true
+    this.#unread.close()
     for (const dispatcher of this.dispatchers) dispatcher.drain()
     const embedded = this.embedders.map((embedder) => embedder.drain(drainMs))
     if (this.#backend.durable) await this.#handOver(drainMs)
@@ -341,6 +352,7 @@ export class Gateway {
   async close(): Promise<void> {
     this.#draining = true
     clearInterval(this.#sweeper)
+    this.#unread.close()
     for (const timer of this.#deadlines.values()) clearTimeout(timer)
     await Promise.all([...this.dispatchers, ...this.embedders, this.#encoder].map((part) => part.close()))
     await this.#backend.close()
@@ -368,7 +380,7 @@ export class Gateway {
     const dispatcher = this.#pick(this.#dispatchers, spec.model, 'text')
     refuseLongWait(dispatcher, spec, this.#backend.ahead(dispatcher.model, spec.priority))
     // Who would add to the paused tasks counts them as waiting ones, so that nobody parks without bound; others come in.
-    if (spec.onDisconnect === 'pause')
+    if (spec.onDisconnect.type === 'pause')
       this.#checkRoom(dispatcher, bytes, ...this.dispatchers.map(({ paused }) => paused))
     return dispatcher
   }
@@ -398,8 +410,10 @@ export class Gateway {
     if (refused) throw full(refused, dispatcher)
   }
 
-  #readersChanged({ task, state }: TaskRecord): void {
-    if (task.spec.onDisconnect !== 'pause' || state.ended) return
+  #readersChanged(record: TaskRecord): void {
+    const { task, state } = record
+    this.#unread.readersChanged(record)
+    if (task.spec.onDisconnect.type !== 'pause' || state.ended) return
     this.#dispatchers.get(task.model)?.readersChanged(task.id)
   }
 
@@ -444,6 +458,7 @@ export class Gateway {
     const { id } = record.task
     clearTimeout(this.#deadlines.get(id))
     this.#deadlines.delete(id)
+    this.#unread.ended(record)
     record.task.promptIds = null
     this.#registry.ended()
     if (this.#registry.unfinished === 0) this.#drained()

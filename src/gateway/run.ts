@@ -73,7 +73,8 @@ export const says = (run: Run, bodies: EventBody[], ids: number[] = []): Saying 
 export const isSuspect = (run: Run): boolean => run.fruitless > 0 && run.attempt > run.startedAttempt
 
 /** False: decoding would be for nobody, and its maker wants it to wait. */
-export const mayRun = ({ record }: Run): boolean => record.task.spec.onDisconnect !== 'pause' || record.log.readers > 0
+export const mayRun = ({ record }: Run): boolean =>
+  record.task.spec.onDisconnect.type !== 'pause' || record.log.readers > 0
 
 export const canceling = ({ record }: Run): EventBody => ({ type: 'canceled', by: record.canceledBy ?? 'client' })
 

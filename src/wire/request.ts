@@ -9,7 +9,7 @@ import { isUtf8 } from 'node:buffer'
 import Type from 'typebox'
 import { Compile } from 'typebox/compile'
 import { RejoinError } from '../core/errors.js'
-import type { Prompt, Sampling, TaskSpec } from '../core/task.js'
+import type { OnDisconnect, Prompt, Sampling, TaskSpec } from '../core/task.js'
 import { shown } from './shown.js'
 
 const DAY_MS = 86_400_000
@@ -33,9 +33,9 @@ const ALLOWED: Record<string, string> = {
   on_disconnect: '"continue", "cancel", "pause" or {"cancel_after_ms": MS}',
 }
 
-const OnDisconnect = Type.Union([
+const OnDisconnectSchema = Type.Union([
   Type.Enum(['continue', 'cancel', 'pause']),
-  Type.Object({ cancel_after_ms: Type.Integer({ minimum: 0, maximum: DAY_MS }) }, { additionalProperties: false }),
+  Type.Object({ cancel_after_ms: Type.Integer({ minimum: 1, maximum: 7 * DAY_MS }) }, { additionalProperties: false }),
 ])
 
 export const TaskRequestSchema = Type.Object(
@@ -61,7 +61,7 @@ export const TaskRequestSchema = Type.Object(
     priority: Type.Optional(Type.Integer({ minimum: 0, maximum: 9 })),
     deadline_ms: Type.Optional(Type.Integer({ minimum: 1, maximum: 7 * DAY_MS })),
     max_wait_ms: Type.Optional(Type.Integer({ minimum: 0, maximum: 7 * DAY_MS })),
-    on_disconnect: Type.Optional(OnDisconnect),
+    on_disconnect: Type.Optional(OnDisconnectSchema),
     webhook: Type.Optional(
       Type.Object({ url: Type.String({ minLength: 1, maxLength: 2048 }) }, { additionalProperties: false }),
     ),
@@ -99,7 +99,7 @@ export function parseTaskRequest(value: unknown, newSeed: () => number): TaskSpe
     sampling: samplingOf(value, newSeed),
     stop: value.stop ?? [],
     topLogprobs: topLogprobsOf(value),
-    onDisconnect: value.on_disconnect === 'pause' ? 'pause' : 'continue',
+    onDisconnect: onDisconnectOf(value),
     priority: value.priority ?? 5,
     deadlineMs: value.deadline_ms ?? null,
     maxWaitMs: value.max_wait_ms ?? null,
@@ -118,6 +118,11 @@ function metadataOf({ metadata = {} }: TaskRequest): Record<string, string> {
 function topLogprobsOf({ logprobs = false }: TaskRequest): number | null {
   if (typeof logprobs === 'number') return logprobs
   return logprobs ? 0 : null
+}
+
+function onDisconnectOf({ on_disconnect = 'continue' }: TaskRequest): OnDisconnect {
+  if (typeof on_disconnect === 'object') return { type: 'cancel', afterMs: on_disconnect.cancel_after_ms }
+  return on_disconnect === 'cancel' ? { type: 'cancel', afterMs: null } : { type: on_disconnect }
 }
 
 function promptOf({ prompt, messages }: TaskRequest): Prompt {
@@ -151,11 +156,9 @@ function logitBiasOf(given: Record<string, number>): [id: number, bias: number][
 }
 
 // Better refused by name than accepted and not honoured.
-function refuseUnsupported({ n = 1, webhook, on_disconnect = 'continue' }: TaskRequest): void {
+function refuseUnsupported({ n = 1, webhook }: TaskRequest): void {
   if (n !== 1) throw unsupported('n', `\`n\` must be 1, got ${n}: one task is one answer; make ${n} tasks`)
   if (webhook !== undefined) throw unsupported('webhook', '`webhook` is not supported yet')
-  if (on_disconnect === 'continue' || on_disconnect === 'pause') return
-  throw unsupported('on_disconnect', '`on_disconnect` with this value is not supported yet')
 }
 
 const unsupported = (param: string, message: string): RejoinError =>

@@ -69,6 +69,7 @@ export function makeGateway(t: TestContext, given: Options = {}): Gateway {
     maxInFlight: 1024,
     maxReaders: 1000,
     maxCachedBytes: 10_000_000,
+    disconnectGraceMs: 5000,
     ...BACKEND,
     ...rest,
   }

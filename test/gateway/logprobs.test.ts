@@ -60,7 +60,12 @@ test('every token of the embedded model has its logprob and as many alternatives
 
 test('an answer that was paused has the logprobs of one that was not', async (t) => {
   const gateway = await openGateway(t, { models: [{ source: onnxSource(), workers: 1 }], maxInFlight: 1 })
-  const spec = aSpec({ text: 'Tell me a story about a fox.', maxTokens: 60, topLogprobs: 0, onDisconnect: 'pause' })
+  const spec = aSpec({
+    text: 'Tell me a story about a fox.',
+    maxTokens: 60,
+    topLogprobs: 0,
+    onDisconnect: { type: 'pause' },
+  })
   const undisturbed = await whole(gateway, await submit(gateway, spec))
 
   const record = await submit(gateway, spec)

@@ -12,7 +12,7 @@ import { ENDLESS, firstOf, openGateway, outline, script, submit, textOf, whole, 
 const NOTHING = (): void => {}
 
 const pausing = (fields: object, more: Partial<TaskSpec> = {}): TaskSpec =>
-  script(fields, { onDisconnect: 'pause', ...more })
+  script(fields, { onDisconnect: { type: 'pause' }, ...more })
 
 const pausedIn = (gateway: Gateway): number => gateway.dispatchers[0]?.paused.size ?? 0
 

@@ -109,7 +109,7 @@ test('a deadline ends a task that waits for its next attempt', async (t) => {
 test('a task whose reader leaves while it waits for its next attempt is paused, and its reader starts it', async (t) => {
   const gateway = await openGateway(t)
   // `firstOf` is a reader that leaves.
-  const record = await backingOff(t, gateway, { onDisconnect: 'pause' })
+  const record = await backingOff(t, gateway, { onDisconnect: { type: 'pause' } })
   await until('the pause', () => gateway.dispatchers[0]?.paused.size === 1)
 
   t.mock.timers.tick(5000)
@@ -124,7 +124,7 @@ test('a task whose reader leaves while it waits for its next attempt is paused, 
 test('a reader that comes to a task that waits for its next attempt does not start it', async (t) => {
   const gateway = await openGateway(t)
   holdTimers(t)
-  const record = await submit(gateway, script({ tokens: 10, fail_at: 3 }, { onDisconnect: 'pause' }))
+  const record = await submit(gateway, script({ tokens: 10, fail_at: 3 }, { onDisconnect: { type: 'pause' } }))
   const reading = whole(gateway, record)
   await until('its back-off', () => record.state.attempt === 2)
   const { lastSeq } = record.log

@@ -45,7 +45,10 @@ const VALID_FIELDS = {
   priority: fc.integer({ min: 0, max: 9 }),
   deadline_ms: fc.integer({ min: 1, max: 7 * DAY_MS }),
   max_wait_ms: fc.integer({ min: 0, max: 7 * DAY_MS }),
-  on_disconnect: fc.constantFrom('continue', 'pause'),
+  on_disconnect: fc.oneof(
+    fc.constantFrom('continue', 'pause', 'cancel'),
+    fc.record({ cancel_after_ms: fc.integer({ min: 1, max: 7 * DAY_MS }) }),
+  ),
   metadata: fc.dictionary(text(1, 64), text(0, 512), { maxKeys: 16 }),
 }
 const messages = fc.array(
@@ -81,7 +84,7 @@ describe('the request checker', () => {
         sampling,
         stop: request.stop ?? [],
         topLogprobs: request.logprobs === true ? 0 : request.logprobs === false ? null : (request.logprobs ?? null),
-        onDisconnect: request.on_disconnect ?? 'continue',
+        onDisconnect: onDisconnect(request.on_disconnect as OnDisconnect),
         priority: request.priority ?? 5,
         deadlineMs: request.deadline_ms ?? null,
         maxWaitMs: request.max_wait_ms ?? null,
@@ -153,7 +156,7 @@ describe('the request checker', () => {
     ['priority', [-1, 10, 0.5, '5', null]],
     ['deadline_ms', [0, -1, 7 * DAY_MS + 1, 1.5, '1', null]],
     ['max_wait_ms', [-1, 7 * DAY_MS + 1, 0.5, '1', null]],
-    ['on_disconnect', ['stop', 1, null, [], { cancel_after_ms: -1 }, { cancel_after_ms: DAY_MS + 1 }]],
+    ['on_disconnect', ['stop', 1, null, [], { cancel_after_ms: 0 }, { cancel_after_ms: 7 * DAY_MS + 1 }]],
     ['webhook', ['http://example.com', 1, null]],
     ['webhook.url', [{ url: '' }, { url: 1 }, {}, { url: 'u'.repeat(2049) }]],
     ['metadata', ['x', 1, null, [], Object.fromEntries(Array.from({ length: 17 }, (_, i) => [`k${i}`, 'v']))]],
@@ -222,8 +225,6 @@ describe('the request checker', () => {
     const unsupported: [string, unknown][] = [
       ['n', 2],
       ['webhook', { url: 'https://example.com' }],
-      ['on_disconnect', 'cancel'],
-      ['on_disconnect', { cancel_after_ms: 1000 }],
     ]
 
     for (const [param, value] of unsupported) {
@@ -338,6 +339,13 @@ const biases = (given: Record<string, number>): [number, unknown][] =>
     .map(Number)
     .sort((a, b) => a - b)
     .map((id) => [id, zeroed(given[id])])
+
+type OnDisconnect = 'continue' | 'pause' | 'cancel' | { cancel_after_ms: number } | undefined
+
+function onDisconnect(given: OnDisconnect = 'continue'): object {
+  if (typeof given === 'object') return { type: 'cancel', afterMs: given.cancel_after_ms }
+  return given === 'cancel' ? { type: 'cancel', afterMs: null } : { type: given }
+}
 
 /** JSON has no -0. */
 const zeroed = (value: unknown): unknown => (value === 0 ? 0 : value)
