@@ -30,6 +30,7 @@ export type GatewayOptions = Retention & {
   maxQueueBytes: number
   maxAttempts: number
   maxInFlight: number
+  stallMs: number
   maxRingEvents: number
   maxReaders: number
 }
@@ -69,7 +70,7 @@ export class Gateway {
     this.#registry = new Registry(options)
     this.#recorder = new Recorder(backend, (record) => this.#ended(record))
     for (const { source, workers } of options.models) {
-      const { maxAttempts, maxInFlight } = options
+      const { maxAttempts, maxInFlight, stallMs } = options
       if (source.type === 'encoder') {
         const embedder = new Embedder({ ...options, model: source.name }, new EncoderThreads(source, workers), logger)
         this.#embedders.set(source.name, embedder)
@@ -77,7 +78,7 @@ export class Gateway {
       }
       const recordOf = (task: Task): TaskRecord => this.#recordOf(task)
       const dispatcher = new Dispatcher(
-        { source, workers, maxInFlight, maxAttempts },
+        { source, workers, maxInFlight, stallMs, maxAttempts },
         backend,
         this.#recorder,
         recordOf,

@@ -55,6 +55,7 @@ export function makeGateway(t: TestContext, given: Options = {}): Gateway {
     models: [{ source: { type: 'scripted', name: 'scripted', slots }, workers }],
     maxAttempts: 3,
     maxInFlight: 1024,
+    stallMs: 60_000,
     maxRingEvents: 65_536,
     maxReaders: 1000,
     retentionMs: 60_000,
