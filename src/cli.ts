@@ -70,5 +70,11 @@ function obeySignals(running: Running): void {
 async function stop(running: Running): Promise<void> {
   process.stdout.write('Stopping: running tasks are given time to end.\n')
   await running.close()
+  const hung = running.gateway.dispatchers.reduce((sum, { engine }) => sum + engine.hung, 0)
+  if (hung > 0) {
+    // `exit` would wait for the end of every thread, which for one that hangs in native code may never come.
+    process.stderr.write(`rejoin: ${hung} worker threads hang and cannot be ended: the process kills itself\n`)
+    process.kill(process.pid, 'SIGKILL')
+  }
   process.exit(0)
 }

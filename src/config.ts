@@ -114,6 +114,13 @@ export const OPTIONS = {
     100,
     'Attempts in a row that bring no token, because a worker died or a step failed, before a task fails.',
   ),
+  'stall-ms': integer(
+    'MS',
+    60_000,
+    1000,
+    DAY_MS,
+    'How long a worker with tasks may give no sign of life, longer than a step takes; then another takes its place.',
+  ),
   'max-queue': integer('N', 10_000, 1, BILLION, 'Tasks that may wait; more are refused with `queue_full`.'),
   'max-queue-bytes': integer('BYTES', 256 * MIB, 1, 1024 * BILLION, 'Bytes of requests that may wait.'),
   'max-idempotency-keys': integer('N', 100_000, 1, BILLION, 'Idempotency keys kept (24 h each).'),

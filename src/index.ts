@@ -53,6 +53,7 @@ export async function start(given: Partial<Config> = {}, logger: Logger = SILENT
       maxQueueBytes: config['max-queue-bytes'],
       maxAttempts: config['max-attempts'],
       maxInFlight: config['max-in-flight'],
+      stallMs: config['stall-ms'],
       maxRingEvents: config['max-ring-events'],
       maxReaders: config['max-readers'],
       disconnectGraceMs: config['disconnect-grace-ms'],

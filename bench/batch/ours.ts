@@ -28,7 +28,7 @@ let open = 0
 let allEnded: () => void = () => {}
 const fail = (reason: string): void => report({ failed: reason })
 const engine = new Engine(
-  { source, workers, maxInFlight: 1024 },
+  { source, workers, maxInFlight: 1024, stallMs: 60_000 },
   {
     flush: async ({ ends }) => {
       open -= ends.length

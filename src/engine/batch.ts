@@ -5,6 +5,9 @@
  * the next step. What a step said goes out as one flush: at once when it holds somebody's first token or an end,
  * or when the loop is about to wait; else neighbours gather for at most a millisecond. At most `maxInFlight`
  * token events are on their way to the main thread: a fast model waits there rather than fill its memory.
+ *
+ * While there are tasks the main thread hears something between steps, four times a second if it can be: whoever stays
+ * silent for long hangs.
  */
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
 import { RejoinError } from '../core/errors.js'
@@ -17,6 +20,8 @@ const GATHER_MS = 1
 const GATHER_EVENTS = 256
 // Prefills between two steps: enough to fill free slots fast, not so many that running streams stutter.
 const ADMIT_MS = 5
+/** A fraction of the shortest silence that a thread may be given up for. */
+const ALIVE_MS = 250
 /** In a row, each of which failed all tasks that there were: after that, another thread loads the model anew. */
 const MAX_FAILED_STEPS = 5
 
@@ -50,6 +55,7 @@ export class BatchLoop {
   #urgent = false
   #gatheringSince = 0
   #failedSteps = 0
+  #postedAt = 0
 
   constructor(model: Model, port: MessagePort, maxInFlight: number) {
     this.#model = model
@@ -58,7 +64,7 @@ export class BatchLoop {
   }
 
   /**
-   * Runs until a `close` message.
+   * Runs until a `close` message, or until its port is closed.
    * @throws Error when the model does nothing but fail, or cannot even release a slot: the thread is of no use any more
    */
   async run(): Promise<void> {
@@ -66,8 +72,13 @@ export class BatchLoop {
       this.#inbox.push(message)
       this.#wake()
     })
+    this.#port.on('close', () => {
+      this.#closed = true
+      this.#wake()
+    })
     this.#post({ type: 'ready', slots: this.#model.slots, note: this.#model.note ?? null })
-    while (true) {
+    // Not to be asked for messages once it is closed: Node (20) crashes.
+    while (!this.#closed) {
       this.#receive()
       if (this.#closed) return
       await this.#admit()
@@ -76,6 +87,7 @@ export class BatchLoop {
       const idleMs = mayRun ? this.#model.idleMs() : Number.POSITIVE_INFINITY
       if (idleMs <= 0) await this.#step()
       if (this.#urgent || idleMs > 0 || this.#gathered()) this.#send()
+      this.#giveSign()
       if (idleMs > 0 && this.#waiting.length === 0) await this.#wait(idleMs)
     }
   }
@@ -266,9 +278,15 @@ export class BatchLoop {
     this.#post(flush)
   }
 
-  /** Until a message comes or `ms` have passed. */
-  #wait(ms: number): Promise<void> {
+  #giveSign(): void {
+    if (this.#rows.size + this.#waiting.length === 0) return
+    if (performance.now() - this.#postedAt >= ALIVE_MS) this.#post({ type: 'alive' })
+  }
+
+  /** Until a message comes, or `idleMs` have passed, or a sign of life is due. */
+  #wait(idleMs: number): Promise<void> {
     if (this.#inbox.length > 0) return Promise.resolve()
+    const ms = this.#rows.size > 0 ? Math.min(idleMs, ALIVE_MS) : idleMs
     return new Promise((resolve) => {
       const timer = Number.isFinite(ms) ? setTimeout(resolve, Math.ceil(ms)) : undefined
       this.#wake = () => {
@@ -279,6 +297,7 @@ export class BatchLoop {
   }
 
   #post(message: FromWorker): void {
+    this.#postedAt = performance.now()
     this.#port.postMessage(message)
   }
 }

@@ -4,6 +4,10 @@
  * Each thread runs one long Piscina task and talks over its own MessagePort. A thread that dies takes its port
  * with it: what it had posted is read first, then its generations are reported lost, then another is started.
  * Who asks for a start must know that a slot is free; the engine never queues.
+ *
+ * A thread that has tasks and stays silent hangs, in a native call perhaps. Nothing can end it: where its code is native,
+ * an end within a step aborts the process. So it is given up: its port is closed, its generations are lost, and another
+ * thread starts beside it. If it ever wakes up, it finds that it was closed, and ends as any other.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from 'node:worker_threads'
@@ -18,6 +22,8 @@ export type EngineOptions = {
   workers: number
   /** Token events on their way from one worker before it waits. */
   maxInFlight: number
+  /** For so long a thread with tasks may be silent; more than a step of the model takes. */
+  stallMs: number
 }
 
 export type EngineListener = {
@@ -28,15 +34,32 @@ export type EngineListener = {
   free(): void
   /** A thread has the model, and this is to be known of how it runs. */
   noted(note: string): void
-  /** A thread could not load the model; `Engine.failure` says whether there still is hope. */
+  /** A thread could not load the model, or no more may be started; `Engine.failure` says whether there still is hope. */
   unloadable(reason: string): void
 }
 
-/** `slots` is 0 until its model is loaded. */
-type Thread = { port: MessagePort; slots: number; handles: Set<Handle> }
+type Thread = {
+  port: MessagePort
+  /** 0 until its model is loaded. */
+  slots: number
+  handles: Set<Handle>
+  /**
+   * How often it was looked at, with tasks, since it said something. Not a time: where the whole process had stopped,
+   * or the main thread, all that was said meanwhile is heard before the next look.
+   */
+  silentLooks: number
+  /** Resolves when all that follows from its end is done. */
+  life: Promise<void>
+}
 
-/** For a step, or a model that is loading, to come to its end: to end a thread inside ONNX Runtime aborts the process. */
+/** For a step, or a model that is loading, to come to its end. */
 const CLOSE_MS = 30_000
+/** Threads that hang keep their memory: beside so many no others are started for those that were given up. */
+const MAX_HUNG = 4
+/** A thread is looked at every second, and at least four times before it is given up. */
+const LOOK = { ms: 1000, times: 4 }
+/** A thread that was silent in more looks than these is given nothing more to do until it says something. */
+const QUIET_LOOKS = 2
 /** In a row, with no thread that has the model: after that, what waits for it is told so. */
 const MAX_FAILED_LOADS = 5
 /** A conversation stays in its thread while that runs at most so many tasks more than another: an even load counts more. */
@@ -49,7 +72,10 @@ export class Engine {
   readonly #pool: Piscina<WorkerStart, void>
   readonly #threads = new Set<Thread>()
   readonly #threadOf = new Map<Handle, Thread>()
-  readonly #running = new Set<Promise<void>>()
+  /** Given up, and not at their end. */
+  readonly #hung = new Set<Thread>()
+  readonly #maxSilentLooks: number
+  readonly #looking: NodeJS.Timeout
   readonly #homes = new Homes<Thread>()
   #nextHandle = 1
   #respawnMs = RESPAWN_MS.first
@@ -65,12 +91,16 @@ export class Engine {
     this.#pool = new Piscina({
       filename: new URL('./worker.js', import.meta.url).href,
       minThreads: options.workers,
-      maxThreads: options.workers,
+      // One that hangs has its place in the pool for as long.
+      maxThreads: options.workers + MAX_HUNG,
       // Our one task per thread never ends, so there is nothing for Piscina to spin on.
       atomics: 'disabled',
     })
     // An idle thread that dies has no task to fail; its replacement is Piscina's business.
     this.#pool.on('error', () => {})
+    const lookMs = Math.min(LOOK.ms, options.stallMs / LOOK.times)
+    this.#maxSilentLooks = Math.ceil(options.stallMs / lookMs)
+    this.#looking = setInterval(() => this.#look(), lookMs).unref()
   }
 
   /** Starts all threads; resolves when the first has its model, rejects when none can load it. */
@@ -97,8 +127,19 @@ export class Engine {
     return slots
   }
 
+  /** Slots that a start can have now. */
   get free(): number {
-    return this.slots - this.#threadOf.size
+    let free = 0
+    for (const thread of this.#threads) free += freeOf(thread)
+    return free
+  }
+
+  /**
+   * Threads that were given up and have not ended. Those that are left when the engine has been closed are within
+   * native code: `process.exit` would wait for them, and abort when they come out of it.
+   */
+  get hung(): number {
+    return this.#hung.size
   }
 
   /** The threads themselves, for those who watch or end them. */
@@ -129,12 +170,16 @@ export class Engine {
     if (thread) post(thread, { type: 'pause', handle })
   }
 
-  /** Ends the threads between two steps, or by force after a while; what still runs is not reported any more. */
+  /** Ends the threads between two steps; what still runs is not reported any more. See `hung` for those that are left. */
   async close(): Promise<void> {
     this.#closing = true
+    clearInterval(this.#looking)
     for (const thread of this.#threads) post(thread, { type: 'close' })
-    await Promise.race([Promise.all(this.#running), sleep(CLOSE_MS, undefined, { ref: false })])
-    await this.#pool.destroy()
+    const lives = [...this.#threads].map(({ life }) => life)
+    await Promise.race([Promise.all(lives), sleep(CLOSE_MS, undefined, { ref: false })])
+    for (const thread of this.#threads) this.#hung.add(thread)
+    // The scripted model is JavaScript, which ends wherever it is.
+    if (this.#hung.size === 0 || this.#options.source.type === 'scripted') await this.#pool.destroy()
   }
 
   #threadFor(prompt: Prompt): Thread | null {
@@ -149,20 +194,19 @@ export class Engine {
 
   #spawn(): void {
     const { port1, port2 } = new MessageChannel()
-    const thread: Thread = { port: port1, slots: 0, handles: new Set() }
+    const { source, maxInFlight } = this.#options
+    const thread: Thread = { port: port1, slots: 0, handles: new Set(), silentLooks: 0, life: Promise.resolve() }
     port1.on('message', (message: FromWorker) => this.#receive(thread, message))
     this.#threads.add(thread)
-    const { source, maxInFlight } = this.#options
-    const life = this.#pool.run({ source, port: port2, maxInFlight }, { transferList: [port2] })
-    const running = life.then(
+    thread.life = this.#pool.run({ source, port: port2, maxInFlight }, { transferList: [port2] }).then(
       () => this.#gone(thread, 'the worker stopped'),
       (error: Error) => this.#gone(thread, error.message),
     )
-    this.#running.add(running)
-    running.finally(() => this.#running.delete(running))
   }
 
   #receive(thread: Thread, message: FromWorker): void {
+    const wasQuiet = isQuiet(thread)
+    thread.silentLooks = 0
     switch (message.type) {
       case 'ready':
         thread.slots = message.slots
@@ -180,24 +224,64 @@ export class Engine {
           this.#threadOf.delete(handle)
         }
         this.#listener.flush(message).then(() => post(thread, { type: 'ack', events: message.events }))
-        if (message.ends.length > 0) this.#listener.free()
+        if (message.ends.length > 0 || wasQuiet) this.#listener.free()
         return
       }
+      case 'alive':
+        if (wasQuiet) this.#listener.free()
+        return
       default:
         message satisfies never
     }
   }
 
-  #gone(thread: Thread, reason: string): void {
-    // What the thread said before it died counts: it may include ends.
+  #look(): void {
+    for (const thread of this.#threads) {
+      if (thread.handles.size === 0 || ++thread.silentLooks <= this.#maxSilentLooks) continue
+      this.#hear(thread)
+      if (thread.silentLooks > 0) this.#giveUp(thread)
+    }
+  }
+
+  #giveUp(thread: Thread): void {
+    const { workers, stallMs } = this.#options
+    const reason = `the worker gave no sign of life for ${stallMs} ms`
+    post(thread, { type: 'close' })
+    this.#hung.add(thread)
+    this.#listener.lost(this.#remove(thread), reason)
+    if (this.#hung.size <= MAX_HUNG) {
+      this.#respawn()
+    } else if (this.#hung.size >= MAX_HUNG + workers) {
+      this.#failure = `${this.#hung.size} workers hang, and no more are started beside them`
+      this.#listener.unloadable(this.#failure)
+    }
+  }
+
+  /** What is in its port. */
+  #hear(thread: Thread): void {
     for (let next = receiveMessageOnPort(thread.port); next; next = receiveMessageOnPort(thread.port)) {
       this.#receive(thread, next.message as FromWorker)
     }
+  }
+
+  /** Returns what is lost with it. */
+  #remove(thread: Thread): Handle[] {
     thread.port.close()
     this.#threads.delete(thread)
     this.#homes.remove(thread)
-    const handles = [...thread.handles]
-    for (const handle of handles) this.#threadOf.delete(handle)
+    for (const handle of thread.handles) this.#threadOf.delete(handle)
+    return [...thread.handles]
+  }
+
+  #gone(thread: Thread, reason: string): void {
+    if (this.#hung.delete(thread)) {
+      // It woke up, and makes room for one that could not be started.
+      if (this.#hung.size >= MAX_HUNG) this.#respawn()
+      return
+    }
+    // What the thread said before it died counts: it may include ends.
+    this.#hear(thread)
+    const handles = this.#remove(thread)
     if (this.#closing) return
     if (handles.length > 0) this.#listener.lost(handles, reason)
     // A model that no thread has ever loaded will not load the next time either.
@@ -223,6 +307,8 @@ export class Engine {
   }
 }
 
-const freeOf = (thread: Thread): number => thread.slots - thread.handles.size
+const isQuiet = ({ silentLooks }: Thread): boolean => silentLooks > QUIET_LOOKS
+
+const freeOf = (thread: Thread): number => (isQuiet(thread) ? 0 : thread.slots - thread.handles.size)
 
 const post = (thread: Thread, message: ToWorker): void => thread.port.postMessage(message)

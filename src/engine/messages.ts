@@ -49,7 +49,11 @@ export type WorkerFlush = {
   ends: End[]
 }
 
-export type FromWorker = { type: 'ready'; slots: number; note: string | null } | WorkerFlush
+export type FromWorker =
+  | { type: 'ready'; slots: number; note: string | null }
+  /** It has tasks and nothing to say of them, and does not hang. */
+  | { type: 'alive' }
+  | WorkerFlush
 
 /** What an encoder's thread answers to a piece of work; `unloadable`: it has no model to do it with. */
 export type EncoderReply = { type: 'embeddings'; embeddings: Embedding[] } | { type: 'unloadable'; reason: string }

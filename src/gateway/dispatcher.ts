@@ -86,7 +86,7 @@ export class Dispatcher {
       free: () => this.#lookAgain(),
       noted: (note) => logger.warn({ model: options.source.name, note }, 'how a worker runs the model'),
       unloadable: (reason) => {
-        logger.error({ model: options.source.name, reason }, 'a worker could not load the model')
+        logger.error({ model: options.source.name, reason }, 'a worker could not be started')
         if (this.engine.failure !== null) this.#settle(this.#paused.all())
         this.#lookAgain()
       },

@@ -33,6 +33,7 @@ export type GatewayOptions = {
   maxQueueBytes: number
   maxAttempts: number
   maxInFlight: number
+  stallMs: number
   maxRingEvents: number
   maxReaders: number
   /** From a task's end until its log is dropped. */
@@ -85,7 +86,7 @@ export class Gateway {
     this.#recorder = new Recorder(backend, (record) => this.#ended(record))
     this.#unread = new Unread(options.disconnectGraceMs, (record) => void this.cancel(record, 'client'))
     for (const { source, workers } of options.models) {
-      const { maxAttempts, maxInFlight } = options
+      const { maxAttempts, maxInFlight, stallMs } = options
       if (source.type === 'encoder') {
         const embedder = new Embedder({ ...options, model: source.name }, new EncoderThreads(source, workers), logger)
         this.#embedders.set(source.name, embedder)
@@ -93,7 +94,7 @@ export class Gateway {
       }
       const recordOf = (task: Task): TaskRecord => this.#recordOf(task)
       const dispatcher = new Dispatcher(
-        { source, workers, maxInFlight, maxAttempts },
+        { source, workers, maxInFlight, stallMs, maxAttempts },
         backend,
         this.#recorder,
         recordOf,

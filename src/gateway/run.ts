@@ -80,7 +80,7 @@ export const canceling = ({ record }: Run): EventBody => ({ type: 'canceled', by
 
 export const modelFailed = (reason: string): EventBody => ({
   type: 'failed',
-  error: { code: 'model_failed', message: `no worker can load the model: ${reason}` },
+  error: { code: 'model_failed', message: `no worker has the model: ${reason}` },
 })
 
 /** The quarters of the known work that were passed since the last time. */

@@ -1,7 +1,7 @@
 /**
  * What a scripted answer says and when: the JSON object that the scripted model takes as its prompt.
  *
- *     {"tokens": 200, "rate": 50, "stamp": true, "text": "…", "crash_at": 50, "fail_at": [20, 90]}
+ *     {"tokens": 200, "rate": 50, "stamp": true, "text": "…", "crash_at": 50, "fail_at": [20, 90], "hang_at": 70}
  *
  * Every field has a default and is checked strictly, because a bench that misspells `rate` would measure something
  * else and not notice. The words of a token are made here; when it is said is the model's matter.
@@ -11,6 +11,7 @@ import type { Prompt } from '../core/task.js'
 
 const MAX_TOKENS = 1_000_000
 const MAX_RATE = 100_000
+const MAX_HANG_MS = 86_400_000
 
 export type Script = {
   /** Length of the answer, 0 … 1,000,000. Default 200. */
@@ -25,6 +26,10 @@ export type Script = {
   crashAt: At
   /** The row fails with `model_failed`, and no other. */
   failAt: At
+  /** The thread does nothing for `hangMs`, as in a native call that hangs; then the attempt goes on. */
+  hangAt: At
+  /** 0 … 86,400,000. Default 600,000: longer than a gateway waits for a thread, unless it is told to. */
+  hangMs: number
 }
 
 /**
@@ -37,7 +42,16 @@ export type At = number[] | 'always'
 /** @throws RejoinError `invalid_prompt`, its message names the field. */
 export const parseScript = (prompt: Prompt): Script => {
   const fields = parseObject(promptText(prompt))
-  const script: Script = { tokens: 200, rate: 0, stamp: false, text: null, crashAt: [], failAt: [] }
+  const script: Script = {
+    tokens: 200,
+    rate: 0,
+    stamp: false,
+    text: null,
+    crashAt: [],
+    failAt: [],
+    hangAt: [],
+    hangMs: 600_000,
+  }
   for (const [field, value] of Object.entries(fields)) {
     switch (field) {
       case 'tokens':
@@ -59,6 +73,12 @@ export const parseScript = (prompt: Prompt): Script => {
         break
       case 'fail_at':
         script.failAt = checkAt(field, value)
+        break
+      case 'hang_at':
+        script.hangAt = checkAt(field, value)
+        break
+      case 'hang_ms':
+        script.hangMs = checkHangMs(value)
         break
       default:
         throw new RejoinError('invalid_prompt', `scripted prompt: unknown field \`${field.slice(0, 100)}\``)
@@ -99,6 +119,11 @@ const checkTokens = (value: unknown): number => {
 const checkRate = (value: unknown): number => {
   if (typeof value === 'number' && value >= 0 && value <= MAX_RATE) return value
   throw refuse(`\`rate\` must be a number from 0 to ${MAX_RATE}`, value)
+}
+
+const checkHangMs = (value: unknown): number => {
+  if (typeof value === 'number' && value >= 0 && value <= MAX_HANG_MS) return value
+  throw refuse(`\`hang_ms\` must be a number from 0 to ${MAX_HANG_MS}`, value)
 }
 
 const checkAt = (field: string, value: unknown): At => {

@@ -18,8 +18,8 @@ const FATE_DELAY_US = 5_000
 // A loop that was held up catches up, but one slot does not keep the others waiting meanwhile.
 const MAX_BURST = 64
 
-/** What befalls a row after one of its tokens; -1: before any that an attempt says. */
-type Fate = { type: 'crash' | 'fail'; after: number }
+/** What befalls a row after a token; the last one that it had before: at once. */
+type Fate = { type: 'crash' | 'fail' | 'hang'; after: number }
 
 type Row = {
   slot: number
@@ -32,9 +32,9 @@ type Row = {
   /** Token `base` falls due at `startUs`, every later one 1/rate seconds after the one before. */
   base: number
   startUs: number
-  /** The first one of this attempt. */
-  fate: Fate | null
-  /** It fell due once: it comes with the next step. */
+  /** Of this attempt, the next one first. */
+  fates: Fate[]
+  /** The next one fell due once: it comes with the next step. */
   dying: boolean
 }
 
@@ -71,13 +71,11 @@ export class ScriptedModel implements Model {
     if (slot === undefined) throw new Error(`all ${this.slots} slots are taken`)
     const limit = Math.min(script.tokens, maxTokens ?? script.tokens)
     const base = recorded.length
-    const fate = fateOf(script, base, limit)
+    const fates = fatesOf(script, base, limit)
     const words = new ScriptWords(script, base)
-    const row: Row = { slot, script, words, next: base, limit, base, startUs: nowUs(), fate, dying: false }
+    const row: Row = { slot, script, words, next: base, limit, base, startUs: nowUs(), fates, dying: false }
     this.#rows[slot] = row
-    if (fate?.after === -1) this.#doom(row, row.startUs)
-    else if (script.rate > 0) this.#due.set(slot, row.startUs)
-    else this.#eager.add(row)
+    this.#goOn(row)
     return { slot, promptTokens: countWords(promptText(prompt)), maxTokens: limit }
   }
 
@@ -147,16 +145,36 @@ export class ScriptedModel implements Model {
     const last = row.next === row.limit
     outputs.push({ slot: row.slot, id: token, text: row.words.take(dueUs), end: last ? end : null })
     if (last) this.#retire(row)
-    else if (row.fate?.after === token) this.#doom(row, nowUs() + FATE_DELAY_US)
+    else if (row.fates[0]?.after === token) this.#doom(row, nowUs() + FATE_DELAY_US)
     else return true
     return false
   }
 
+  /** It waits for its next token, or for what befalls it before that. */
+  #goOn(row: Row): void {
+    if (row.fates[0]?.after === row.next - 1) this.#doom(row, row.startUs)
+    else if (row.script.rate > 0) this.#due.set(row.slot, row.startUs)
+    else this.#eager.add(row)
+  }
+
   #befall(row: Row, outputs: SlotOutput[]): void {
-    // Before the exit: a test's own comes back.
+    const fate = row.fates.shift() as Fate
+    row.dying = false
     this.#retire(row)
-    if (row.fate?.type === 'crash') this.#exit()
-    else outputs.push(failed(row))
+    switch (fate.type) {
+      case 'crash':
+        this.#exit()
+        return
+      case 'fail':
+        outputs.push(failed(row))
+        return
+      case 'hang':
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, row.script.hangMs)
+        this.#goOn(row)
+        return
+      default:
+        fate.type satisfies never
+    }
   }
 
   #doom(row: Row, atUs: number): void {
@@ -173,14 +191,14 @@ export class ScriptedModel implements Model {
   }
 }
 
-/** The first that befalls a row whose answer has `base` tokens already and `limit` in the end. */
-const fateOf = (script: Script, base: number, limit: number): Fate | null => {
-  const first = (type: Fate['type'], at: At): Fate => {
-    if (at === 'always') return { type, after: -1 }
-    return { type, after: at.find((token) => token >= base && token < limit - 1) ?? Number.POSITIVE_INFINITY }
+/** Of an attempt that begins with `base` tokens and ends with `limit`. */
+const fatesOf = (script: Script, base: number, limit: number): Fate[] => {
+  const each = (type: Fate['type'], at: At): Fate[] => {
+    if (at === 'always') return [{ type, after: base - 1 }]
+    return at.filter((token) => token >= base && token < limit - 1).map((after) => ({ type, after }))
   }
-  const [fate] = [first('crash', script.crashAt), first('fail', script.failAt)].sort((a, b) => a.after - b.after)
-  return fate?.after === Number.POSITIVE_INFINITY ? null : (fate as Fate)
+  const fates = [...each('hang', script.hangAt), ...each('fail', script.failAt), ...each('crash', script.crashAt)]
+  return fates.sort((a, b) => a.after - b.after)
 }
 
 const failed = ({ slot, next }: Row): SlotOutput => {

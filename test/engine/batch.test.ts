@@ -18,6 +18,8 @@ class Talk {
   readonly logprobs: [Handle, string[]][] = []
   slots = 0
   flushes = 0
+  /** Of life, without words. */
+  signs = 0
   over: 'stopped' | Error | null = null
   readonly #channel = new MessageChannel()
 
@@ -76,6 +78,10 @@ class Talk {
       const message = next.message as FromWorker
       if (message.type === 'ready') {
         this.slots = message.slots
+        continue
+      }
+      if (message.type === 'alive') {
+        this.signs++
         continue
       }
       const { admitted, cells, events, ends } = message

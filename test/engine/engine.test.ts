@@ -15,12 +15,18 @@ type Report =
 
 type Watched = { engine: Engine; reports: Report[]; acknowledge: (recorded: Promise<void>) => void }
 
-type Watching = { workers?: number; slots?: number; maxInFlight?: number; source?: EngineOptions['source'] }
+type Watching = Partial<EngineOptions> & { slots?: number }
 
-function watch(t: TestContext, { workers = 1, slots = 4, maxInFlight = 1000, source }: Watching = {}): Watched {
+function watch(t: TestContext, given: Watching = {}): Watched {
+  const { workers = 1, slots = 4, maxInFlight = 1000, stallMs = 60_000, source } = given
   const reports: Report[] = []
   let recorded = Promise.resolve()
-  const options: EngineOptions = { source: source ?? { type: 'scripted', name: 's', slots }, workers, maxInFlight }
+  const options: EngineOptions = {
+    source: source ?? { type: 'scripted', name: 's', slots },
+    workers,
+    maxInFlight,
+    stallMs,
+  }
   const engine = new Engine(options, {
     flush({ cells, ends }) {
       for (let at = 0; at < cells.length; ) {
@@ -271,7 +277,7 @@ test('an engine that was never opened closes', async (t) => {
 test('a model that cannot be loaded is refused with its name and the reason', async (t) => {
   const listener = { flush: async () => {}, lost: () => {}, free: () => {}, noted: () => {}, unloadable: () => {} }
   const source = { ...onnxSource(), name: 'broken', dir: '/nonexistent' }
-  const engine = new Engine({ source, workers: 2, maxInFlight: 10 }, listener)
+  const engine = new Engine({ source, workers: 2, maxInFlight: 10, stallMs: 60_000 }, listener)
   t.after(() => engine.close())
 
   await assert.rejects(engine.open(), /^Error: model broken: .*\/nonexistent/)

@@ -67,6 +67,7 @@ export function makeGateway(t: TestContext, given: Options = {}): Gateway {
     models: [{ source: { type: 'scripted', name: 'scripted', slots }, workers }],
     maxAttempts: 3,
     maxInFlight: 1024,
+    stallMs: 60_000,
     maxReaders: 1000,
     maxCachedBytes: 10_000_000,
     disconnectGraceMs: 5000,
