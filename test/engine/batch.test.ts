@@ -40,6 +40,11 @@ class Talk {
     })
   }
 
+  /** As the main thread does with a loop that it gives up. */
+  hangUp(): void {
+    this.#channel.port1.close()
+  }
+
   post(...messages: ToWorker[]): void {
     for (const message of messages) this.#channel.port1.postMessage(message)
   }
@@ -630,4 +635,37 @@ test('a model that fails one task after another beside one that goes on is kept'
   }
 
   assert.deepEqual([talk.over, talk.ends.some(({ handle }) => handle === 1)], [null, false])
+})
+
+test('while it has a task and nothing to say of it, the loop gives signs of life', async (t) => {
+  const talk = new Talk(t)
+  talk.post(start(1, [[5, 'a']]))
+  talk.model.allow(1)
+
+  await talk.until('signs', () => talk.signs >= 2)
+
+  assert.equal(talk.text(1), 'a')
+})
+
+test('without tasks it gives none', async (t) => {
+  const talk = new Talk(t)
+  talk.model.allow(10)
+  talk.post(start(1, [[5, 'a', 'stop']]))
+  await talk.end(1)
+  const { signs } = talk
+  const after = performance.now() + 600
+
+  await talk.until('a while', () => performance.now() > after)
+
+  assert.equal(talk.signs, signs)
+})
+
+test('a loop whose port is closed ends', async (t) => {
+  const talk = new Talk(t)
+  await talk.until('ready', () => talk.slots > 0)
+
+  talk.hangUp()
+
+  await talk.until('its end', () => talk.over !== null)
+  assert.equal(talk.over, 'stopped')
 })

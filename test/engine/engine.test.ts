@@ -316,3 +316,50 @@ test('a pause that comes after the end changes nothing', async (t) => {
 
   assert.equal(reports.filter((report) => report.type === 'end').length, 2)
 })
+
+test('a thread that hangs is given up, and another takes its place; when it wakes up it says nothing and ends', async (t) => {
+  const watched = watch(t, { stallMs: 1000 })
+  const { engine } = watched
+  await engine.open()
+
+  const hanging = engine.start(generation({ tokens: 20, hang_at: 3, hang_ms: 2500 }), [])
+  const { handles, reason } = await lostOf(watched)
+  const hung = engine.hung
+  await until('the other thread', () => engine.slots > 0)
+  const next = engine.start(generation({ tokens: 20 }, idsOf(watched, hanging)), [])
+  await endOf(watched, next)
+  await until('its end', () => engine.hung === 0)
+
+  assert.deepEqual([handles, hung], [[hanging], 1])
+  assert.equal(reason, 'the worker gave no sign of life for 1000 ms')
+  assert.deepEqual(idsOf(watched, hanging), [0, 1, 2, 3])
+  assert.deepEqual(
+    idsOf(watched, next),
+    Array.from({ length: 16 }, (_, index) => index + 4),
+  )
+})
+
+test('a thread that is slow and gives signs of life is not given up', async (t) => {
+  const watched = watch(t, { stallMs: 1000 })
+  await watched.engine.open()
+
+  const slow = watched.engine.start(generation({ tokens: 2, rate: 0.5 }), [])
+  const end = await endOf(watched, slow)
+
+  assert.equal(end.type, 'completed')
+  assert.deepEqual(
+    watched.reports.filter(({ type }) => type === 'lost'),
+    [],
+  )
+})
+
+test('an engine closes while one of its threads hangs', async (t) => {
+  const watched = watch(t, { stallMs: 1000 })
+  await watched.engine.open()
+  watched.engine.start(generation({ tokens: 20, hang_at: 3, hang_ms: 600_000 }), [])
+  await lostOf(watched)
+
+  await watched.engine.close()
+
+  assert.deepEqual(watched.engine.workers, [])
+})

@@ -207,6 +207,8 @@ test('a script with a mistake is refused by the name of the field', async () => 
     ['{"crash_at": "never"}', /`crash_at`/],
     ['{"crash_at": [5, 5]}', /`crash_at`/],
     ['{"crash_at": [1, null]}', /`crash_at`/],
+    ['{"hang_at": [3, 1]}', /`hang_at` must be a token number, an ascending list of them, or "always", got \[3,1\]/],
+    ['{"hang_ms": -1}', /`hang_ms` must be a number from 0 to 86400000, got -1/],
     ['{"fail_at": -1}', /`fail_at` must be a token number, an ascending list of them, or "always", got -1/],
   ]
 
