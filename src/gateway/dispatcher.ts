@@ -159,6 +159,11 @@ export class Dispatcher {
     await this.engine.close()
   }
 
+  /** The task is in our hands. */
+  has(id: TaskId): boolean {
+    return this.#byTask.has(id)
+  }
+
   /** Of all tokens that a task of ours has so far. */
   idsOf(id: TaskId): readonly number[] {
     return this.#byTask.get(id)?.ids ?? []

@@ -72,7 +72,10 @@ export class Gateway {
   readonly #encoding = { size: 0, bytes: 0 }
   /** Tasks that are not accepted yet, so that nobody may know of them. */
   readonly #submitting = new Set<TaskId>()
+  readonly #logger: Logger
   readonly #sweeper: NodeJS.Timeout
+  /** Found by the last sweep. */
+  #ownerless = new Set<TaskRecord>()
   #nextOrdinal = 1
   #readers = 0
   #opened = false
@@ -82,6 +85,7 @@ export class Gateway {
   constructor(options: GatewayOptions, backend: Backend & QueueView, logger: Logger) {
     this.#options = options
     this.#backend = backend
+    this.#logger = logger
     this.#registry = new Registry(options.maxCachedBytes)
     this.#recorder = new Recorder(backend, (record) => this.#ended(record))
     this.#unread = new Unread(options.disconnectGraceMs, (record) => void this.cancel(record, 'client'))
@@ -326,8 +330,12 @@ export class Gateway {
     return { model: embedder.model, ...(await embedder.embed(texts, signal)) }
   }
 
-  /** Drops what is over the bounds of retention, and cancels what has been paused, with nobody to read it, for as long. */
+  /**
+   * Drops what is over the bounds of retention, cancels what has been paused, with nobody to read it, for as long, and
+   * ends what nobody works on any more: found twice in a row, so within two sweeps (20 s).
+   */
   sweep(now: number): void {
+    this.#endOwnerless()
     void this.#backend.sweep(now)
     for (const dispatcher of this.dispatchers) {
       for (const record of dispatcher.abandoned(now - this.#options.retentionMs)) void this.cancel(record, 'deadline')
@@ -511,6 +519,24 @@ export class Gateway {
     // Out of its queue, if it is in one.
     await this.#backend.cancel(id, 'admin')
     await this.#say(record, { type: 'failed', error: { code: 'model_not_found', message } })
+  }
+
+  /** There is no way for a task to get there but a defect; its reader must not wait for ever all the same. */
+  #endOwnerless(): void {
+    const found = this.#draining ? [] : this.#registry.unfinishedTasks().filter((record) => !this.#hasOwner(record))
+    const message = 'nobody worked on the task any more'
+    for (const record of found) {
+      if (!this.#ownerless.has(record)) continue
+      this.#logger.error({ task: record.task.id, status: record.state.status }, message)
+      void this.#say(record, { type: 'failed', error: { code: 'worker_lost', message } })
+    }
+    this.#ownerless = new Set(found)
+  }
+
+  /** It waits in a queue, is in a dispatcher's hands, or is about to be one of these or to say its last words. */
+  #hasOwner({ task, log, assigned }: TaskRecord): boolean {
+    if (this.#submitting.has(task.id) || assigned > log.lastSeq) return true
+    return this.#backend.position(task.id) !== null || this.#dispatchers.get(task.model)?.has(task.id) === true
   }
 
   async #handOver(drainMs: number): Promise<void> {

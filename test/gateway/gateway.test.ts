@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
+import { EmbeddedBackend } from '../../src/backend/embedded/embedded.js'
 import type { TaskEvent } from '../../src/core/event.js'
+import type { TaskId } from '../../src/core/id.js'
+import type { Task } from '../../src/core/task.js'
 import { until } from '../until.js'
 import {
+  BACKEND,
   ENDLESS,
   firstOf,
   GatedBackend,
@@ -217,6 +221,32 @@ test('a gateway that drains before its models are loaded cancels what waits, and
 
   assert.ok(['canceled', 'completed'].includes(record.state.status), record.state.status)
   void opening
+})
+
+test('a task that nobody works on any more is found by two sweeps in a row, and its readers are told', async (t) => {
+  const lost: TaskId[] = []
+  class LosingBackend extends EmbeddedBackend {
+    override async take(model: string, max: number, signal: AbortSignal): Promise<Task[]> {
+      const [first, ...rest] = await super.take(model, max, signal)
+      if (first && lost.length === 0) lost.push(first.id)
+      return first && lost[0] !== first.id ? [first, ...rest] : rest
+    }
+  }
+  const gateway = await openGateway(t, { backend: new LosingBackend(BACKEND) })
+  const ownerless = await submit(gateway, script({ tokens: 3 }))
+  await until('its loss', () => lost.length > 0)
+  const running = await submit(gateway, script(ENDLESS))
+  await firstOf(gateway, running, isToken)
+
+  gateway.sweep(Date.now())
+  const before = ownerless.state.status
+  gateway.sweep(Date.now())
+  const events = await whole(gateway, ownerless)
+
+  assert.equal(before, 'queued')
+  assert.equal(outline(events), 'queued, failed')
+  assert.equal(ownerless.state.error?.code, 'worker_lost')
+  assert.equal(running.state.status, 'running')
 })
 
 test('an idle gateway drains at once', async (t) => {

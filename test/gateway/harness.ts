@@ -48,7 +48,7 @@ export class GatedBackend extends EmbeddedBackend {
   }
 }
 
-const BACKEND: EmbeddedOptions = {
+export const BACKEND: EmbeddedOptions = {
   maxQueue: 1000,
   maxQueueBytes: 1_000_000,
   maxIdempotencyKeys: 1000,
