@@ -62,8 +62,12 @@ export async function readStream(
       const bytes = chunk as Buffer
       parser.feed(decoder.decode(bytes.subarray(0, left), { stream: true }))
       left -= bytes.length
-      if (reader.ended) endTimer ??= setTimeout(() => staysOpen(reader, response), END_WITHIN_MS)
-      else if (left <= 0 || room <= 0) return { type: 'cut' }
+      if (reader.ended) {
+        // No stall of ours from here on: what takes long now is the gateway.
+        endTimer ??= setTimeout(() => staysOpen(reader, response), END_WITHIN_MS)
+        continue
+      }
+      if (left <= 0 || room <= 0) return { type: 'cut' }
       if (plan.pauseMs > 0) await sleep(plan.pauseMs)
       stallIn -= bytes.length
       if (stallIn <= 0) await sleep(plan.stall?.ms)
