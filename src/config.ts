@@ -166,6 +166,21 @@ export const OPTIONS = {
     DAY_MS,
     'Time that running tasks get to end after SIGTERM; those that do not go on after the next start.',
   ),
+  'webhook-secret': {
+    kind: 'text',
+    value: 'SECRET',
+    default: '',
+    defaultShown: 'none: webhooks are refused',
+    help: 'Signs webhooks: `whsec_` and base64 (Standard Webhooks), or any text, of 24 bytes or more. Better as a variable than as a flag.',
+  },
+  'webhook-private': {
+    kind: 'text',
+    value: 'WHAT',
+    default: 'refuse',
+    allowed: ['refuse', 'allow'],
+    help: 'Whether webhooks may go to addresses that are not public: `refuse` or `allow`.',
+  },
+  'max-webhooks': integer('N', 100_000, 1, BILLION, 'Webhooks that may wait for their delivery (a day each, at most).'),
   'keep-alive-ms': integer(
     'MS',
     15_000,

@@ -7,7 +7,8 @@ import { fileURLToPath } from 'node:url'
 import { EmbeddedBackend, type Opened } from './backend/embedded/embedded.js'
 import { type Config, ConfigError, checkConfig } from './config.js'
 import type { Logger } from './core/logger.js'
-import { Gateway } from './gateway/gateway.js'
+import { Gateway, type GatewayOptions } from './gateway/gateway.js'
+import { signingKey } from './gateway/webhook-client.js'
 import type { ModelSource } from './model/model.js'
 import { type NamedModel, parseModel, planSource } from './model/source.js'
 import { Server } from './server/server.js'
@@ -45,7 +46,7 @@ const BUILTIN_MODEL = fileURLToPath(new URL('../../models/default', import.meta.
 export async function start(given: Partial<Config> = {}, logger: Logger = SILENT): Promise<Running> {
   const config = checkConfig(given)
   const models = modelSources(config).map((source) => ({ source, workers: config.workers }))
-  const { backend, recovered, nextOrdinal } = await openBackend(config, logger)
+  const { backend, ...left } = await openBackend(config, logger)
   const gateway = new Gateway(
     {
       models,
@@ -57,6 +58,7 @@ export async function start(given: Partial<Config> = {}, logger: Logger = SILENT
       maxRingEvents: config['max-ring-events'],
       maxReaders: config['max-readers'],
       disconnectGraceMs: config['disconnect-grace-ms'],
+      webhooks: webhookOptions(config),
       retentionMs: config['retention-ms'],
       maxCachedBytes: config['log-cache-mb'] * MIB,
     },
@@ -64,7 +66,7 @@ export async function start(given: Partial<Config> = {}, logger: Logger = SILENT
     logger,
   )
   // Before anybody can ask: who comes back must find its task.
-  gateway.recover(recovered, nextOrdinal)
+  gateway.recover(left)
   const server = new Server(
     {
       host: config.host,
@@ -110,7 +112,9 @@ async function openBackend(config: Config, logger: Logger): Promise<Opened> {
     retentionBytes: config['retention-bytes'],
   }
   const { durability } = config
-  if (durability === 'none') return { backend: new EmbeddedBackend(options), recovered: [], nextOrdinal: 1 }
+  if (durability === 'none') {
+    return { backend: new EmbeddedBackend(options), recovered: [], deliveries: [], nextOrdinal: 1 }
+  }
   return EmbeddedBackend.open(options, {
     path: config['data-dir'],
     // `checkConfig` has looked that it is one of the three.
@@ -121,6 +125,18 @@ async function openBackend(config: Config, logger: Logger): Promise<Opened> {
       else logger.warn({ dir: config['data-dir'] }, 'the data directory takes what is written again')
     },
   })
+}
+
+/** @throws ConfigError */
+function webhookOptions(config: Config): GatewayOptions['webhooks'] {
+  const secret = config['webhook-secret']
+  if (secret === '') return null
+  try {
+    signingKey(secret)
+  } catch (error) {
+    throw new ConfigError(`--webhook-secret: ${(error as Error).message}`)
+  }
+  return { secret, allowPrivate: config['webhook-private'] === 'allow', maxPending: config['max-webhooks'] }
 }
 
 /** @throws ConfigError */

@@ -13,6 +13,7 @@ export const aSpec = ({ text = '{}', ...fields }: { text?: string } & Partial<Ta
   stop: [],
   topLogprobs: null,
   onDisconnect: { type: 'continue' },
+  webhook: null,
   priority: 5,
   deadlineMs: null,
   maxWaitMs: null,

@@ -18,6 +18,7 @@ export const newTask = (id: TaskId, ordinal: number): Task => ({
     stop: [],
     topLogprobs: null,
     onDisconnect: { type: 'continue' },
+    webhook: null,
     priority: 5,
     deadlineMs: null,
     maxWaitMs: null,

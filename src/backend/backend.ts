@@ -5,6 +5,7 @@
  * expected to happen is a value (`full`, `replay`, a refused id), what must not happen throws. Calls of `append`
  * commit in the order in which they were made; one that cannot commit (a full disk) waits until it can.
  */
+import type { DeliveryStore } from '../core/delivery.js'
 import type { CanceledBy, TaskEvent } from '../core/event.js'
 import type { TaskId } from '../core/id.js'
 import type { Idempotency, Task, TaskStatus } from '../core/task.js'
@@ -33,7 +34,7 @@ export type Flush = { id: TaskId; attempt: number; events: TaskEvent[]; ids: num
 /** A task and all that it has said. */
 export type Kept = { task: Task; log: TaskLog }
 
-/** One that had not ended when its process did. */
+/** One that had not ended when its process did, or was not archived. */
 export type Recovered = Kept & {
   /** Of all tokens of its log. */
   ids: number[]
@@ -84,6 +85,8 @@ export interface Backend {
   onDropped(listener: (ids: TaskId[]) => void): void
   /** The listener tells what a running task has said until now, so that the backend need not keep its older flushes. */
   onCheckpoint(listener: (id: TaskId) => Recovered | null): void
+  /** The webhook of an ended task is in it from the moment in which the task is archived. */
+  readonly deliveries: DeliveryStore
   /** True: tasks that have not ended are there again after a restart. */
   readonly durable: boolean
   close(): Promise<void>

@@ -38,6 +38,7 @@ export const ERRORS = {
   body_too_large: spec(413, 'never', 'the body is over `--max-body-bytes`'),
   queue_full: spec(429, 'later', 'the queue is full, or the estimated wait is over `max_wait_ms`'),
   too_many_keys: spec(429, 'later', 'the table of idempotency keys is full (`--max-idempotency-keys`)'),
+  too_many_webhooks: spec(429, 'later', 'as many webhooks wait for their delivery as `--max-webhooks` allows'),
   too_many_readers: spec(429, 'later', 'as many readers follow as `--max-readers` allows'),
   too_many_subscriptions: spec(429, 'later', 'the socket follows as many tasks as `--max-subscriptions` allows'),
   too_many_sockets: spec(503, 'later', 'as many WebSockets are open as `--max-sockets` allows'),

@@ -52,6 +52,8 @@ export type TaskSpec = {
   /** How many alternatives come with each token's logprob, 0 … 20; null: no logprobs. */
   topLogprobs: number | null
   onDisconnect: OnDisconnect
+  /** Told of the task's end. */
+  webhook: { url: string } | null
   /** 0 lowest … 9; equal priorities go in order of arrival. */
   priority: number
   /** From acceptance. */

@@ -6,8 +6,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Backend, Full, Known, QueueView, Recovered } from '../backend/backend.js'
+import { type Delivery, deliveryOf } from '../core/delivery.js'
 import { RejoinError } from '../core/errors.js'
-import type { CanceledBy, EventBody, Seq } from '../core/event.js'
+import type { CanceledBy, EventBody, Seq, TaskEvent } from '../core/event.js'
 import { newTaskId, type TaskId } from '../core/id.js'
 import type { Logger } from '../core/logger.js'
 import type { Idempotency, Prompt, Task, TaskSpec, TaskStatus } from '../core/task.js'
@@ -24,6 +25,8 @@ import { TaskRecord } from './record.js'
 import { numbered, Recorder } from './recorder.js'
 import { Registry } from './registry.js'
 import { Unread } from './unread.js'
+import { WebhookClient, type WebhookOptions } from './webhook-client.js'
+import { Webhooks } from './webhooks.js'
 
 export type GatewayOptions = {
   /** The first one that makes text is the default for tasks, the first encoder for embeddings. */
@@ -42,10 +45,15 @@ export type GatewayOptions = {
   maxCachedBytes: number
   /** How long a task with `on_disconnect: "cancel"` waits for its next reader. */
   disconnectGraceMs: number
+  /** Null: tasks with a webhook are refused. */
+  webhooks: (WebhookOptions & { maxPending: number }) | null
 }
 
 /** A request as it came in, for what depends on its bytes. */
 export type Received = { bytes: number; idempotency: Idempotency | null }
+
+/** By the process before this one: tasks that had not ended or been archived, and webhooks that were not delivered. */
+export type Left = { recovered: Recovered[]; deliveries: Delivery[]; nextOrdinal: number }
 
 export type Submitted = { record: TaskRecord; replay: boolean }
 
@@ -67,6 +75,8 @@ export class Gateway {
   readonly #embedders = new Map<string, Embedder>()
   readonly #deadlines = new Map<TaskId, NodeJS.Timeout>()
   readonly #unread: Unread
+  readonly #webhookClient: WebhookClient | null = null
+  readonly #webhooks: Webhooks | null = null
   readonly #encoder = new PromptEncoder()
   /** Requests whose prompts are being encoded: each has a place in the queue. */
   readonly #encoding = { size: 0, bytes: 0 }
@@ -87,7 +97,10 @@ export class Gateway {
     this.#backend = backend
     this.#logger = logger
     this.#registry = new Registry(options.maxCachedBytes)
-    this.#recorder = new Recorder(backend, (record) => this.#ended(record))
+    this.#recorder = new Recorder(backend, (record, end) => this.#ended(record, end))
+    const { webhooks } = options
+    if (webhooks !== null) this.#webhookClient = new WebhookClient(webhooks)
+    if (this.#webhookClient) this.#webhooks = new Webhooks(this.#webhookClient, backend.deliveries, logger)
     this.#unread = new Unread(options.disconnectGraceMs, (record) => void this.cancel(record, 'client'))
     for (const { source, workers } of options.models) {
       const { maxAttempts, maxInFlight, stallMs } = options
@@ -115,13 +128,19 @@ export class Gateway {
   }
 
   /** Takes up what had not ended when the process before this one did; to be called once, before anything else. */
-  recover(recovered: Recovered[], nextOrdinal: number): void {
+  recover({ recovered, deliveries, nextOrdinal }: Left): void {
     this.#nextOrdinal = nextOrdinal
+    for (const delivery of deliveries) this.#webhooks?.add(delivery)
     const interrupted = new Map(this.dispatchers.map((each) => [each, [] as { record: TaskRecord; ids: number[] }[]]))
     for (const { task, log, ids, canceledBy } of recovered) {
       const record = new TaskRecord(task, log)
       record.canceledBy = canceledBy
       this.#registry.add(record)
+      // It is found here until the archive has it.
+      if (log.end !== null) {
+        this.#ended(record, log.end)
+        continue
+      }
       this.#setDeadline(task)
       this.#unread.restored(record)
       const dispatcher = this.#dispatchers.get(task.model)
@@ -250,6 +269,11 @@ export class Gateway {
     return { records: page.slice(0, limit), next: page.length > limit && last ? last.task.ordinal : next }
   }
 
+  /** Webhooks that have not been delivered yet. */
+  get pendingWebhooks(): number {
+    return this.#webhooks?.pending ?? 0
+  }
+
   /** Readers that are attached, or have a place kept for them. */
   get readers(): number {
     return this.#readers
@@ -362,6 +386,7 @@ export class Gateway {
     this.#draining = true
     clearInterval(this.#sweeper)
     this.#unread.close()
+    this.#webhooks?.close()
     for (const timer of this.#deadlines.values()) clearTimeout(timer)
     await Promise.all([...this.dispatchers, ...this.embedders, this.#encoder].map((part) => part.close()))
     await this.#backend.close()
@@ -387,11 +412,28 @@ export class Gateway {
   #admit(spec: TaskSpec, bytes: number): Dispatcher {
     if (this.#draining) throw new RejoinError('draining', 'the gateway is shutting down', { retryAfterS: 1 })
     const dispatcher = this.#pick(this.#dispatchers, spec.model, 'text')
+    if (spec.webhook !== null) this.#admitWebhook(spec.webhook.url)
     refuseLongWait(dispatcher, spec, this.#backend.ahead(dispatcher.model, spec.priority))
     // Who would add to the paused tasks counts them as waiting ones, so that nobody parks without bound; others come in.
     if (spec.onDisconnect.type === 'pause')
       this.#checkRoom(dispatcher, bytes, ...this.dispatchers.map(({ paused }) => paused))
     return dispatcher
+  }
+
+  /** @throws RejoinError `unsupported_field`, `invalid_request`, `too_many_webhooks` */
+  #admitWebhook(url: string): void {
+    const [client, webhooks, options] = [this.#webhookClient, this.#webhooks, this.#options.webhooks]
+    if (client === null || webhooks === null || options === null) {
+      const message = '`webhook` needs a secret to sign with: --webhook-secret, or REJOIN_WEBHOOK_SECRET'
+      throw new RejoinError('unsupported_field', message, { param: 'webhook' })
+    }
+    if (!client.mayPost(url)) {
+      const message = `\`webhook.url\` must be a public address, got ${new URL(url).hostname}; see --webhook-private`
+      throw new RejoinError('invalid_request', message, { param: 'webhook.url' })
+    }
+    if (webhooks.pending < options.maxPending) return
+    const message = `${webhooks.pending} webhooks wait for their delivery, the bound`
+    throw new RejoinError('too_many_webhooks', message, { retryAfterS: 60 })
   }
 
   /** The ids of a prompt that might not fit or takes long to encode; null for any other, which its worker encodes.
@@ -463,7 +505,7 @@ export class Gateway {
     return record
   }
 
-  #ended(record: TaskRecord): void {
+  #ended(record: TaskRecord, end: TaskEvent): void {
     const { id } = record.task
     clearTimeout(this.#deadlines.get(id))
     this.#deadlines.delete(id)
@@ -471,6 +513,8 @@ export class Gateway {
     record.task.promptIds = null
     this.#registry.ended()
     if (this.#registry.unfinished === 0) this.#drained()
+    const delivery = deliveryOf(record.task, end)
+    if (delivery !== null) this.#webhooks?.add(delivery)
     void this.#backend.archive({ task: record.task, log: record.log }).then(() => this.#registry.archived(record))
   }
 

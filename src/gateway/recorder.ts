@@ -17,9 +17,9 @@ type Said = { records: TaskRecord[]; events: TaskEvent[] }
 
 export class Recorder {
   readonly #backend: Backend
-  readonly #onEnd: (record: TaskRecord) => void
+  readonly #onEnd: (record: TaskRecord, end: TaskEvent) => void
 
-  constructor(backend: Backend, onEnd: (record: TaskRecord) => void) {
+  constructor(backend: Backend, onEnd: (record: TaskRecord, end: TaskEvent) => void) {
     this.#backend = backend
     this.#onEnd = onEnd
   }
@@ -47,7 +47,7 @@ export class Recorder {
       const record = records[index] as TaskRecord
       record.state.apply(event)
       record.log.append(event)
-      if (isTerminal(event)) this.#onEnd(record)
+      if (isTerminal(event)) this.#onEnd(record, event)
     }
   }
 }

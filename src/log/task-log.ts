@@ -124,6 +124,11 @@ export class TaskLog {
     return this.#ended
   }
 
+  /** The terminal event; null when it is not here yet. */
+  get end(): MarkEvent | null {
+    return this.#ended ? eventOf(this.#marks.at(-1)?.entry ?? null) : null
+  }
+
   get tokens(): number {
     return this.#tokens
   }

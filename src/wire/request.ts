@@ -100,6 +100,7 @@ export function parseTaskRequest(value: unknown, newSeed: () => number): TaskSpe
     stop: value.stop ?? [],
     topLogprobs: topLogprobsOf(value),
     onDisconnect: onDisconnectOf(value),
+    webhook: webhookOf(value),
     priority: value.priority ?? 5,
     deadlineMs: value.deadline_ms ?? null,
     maxWaitMs: value.max_wait_ms ?? null,
@@ -156,13 +157,21 @@ function logitBiasOf(given: Record<string, number>): [id: number, bias: number][
 }
 
 // Better refused by name than accepted and not honoured.
-function refuseUnsupported({ n = 1, webhook }: TaskRequest): void {
-  if (n !== 1) throw unsupported('n', `\`n\` must be 1, got ${n}: one task is one answer; make ${n} tasks`)
-  if (webhook !== undefined) throw unsupported('webhook', '`webhook` is not supported yet')
+function refuseUnsupported({ n = 1 }: TaskRequest): void {
+  if (n === 1) return
+  const message = `\`n\` must be 1, got ${n}: one task is one answer; make ${n} tasks`
+  throw new RejoinError('unsupported_field', message, { param: 'n' })
 }
 
-const unsupported = (param: string, message: string): RejoinError =>
-  new RejoinError('unsupported_field', message, { param })
+function webhookOf({ webhook }: TaskRequest): TaskSpec['webhook'] {
+  if (webhook === undefined) return null
+  const url = URL.canParse(webhook.url) ? new URL(webhook.url) : null
+  if (url && (url.protocol === 'http:' || url.protocol === 'https:') && url.username === '' && url.password === '') {
+    return { url: url.href }
+  }
+  const message = `\`webhook.url\` must be a whole http or https URL without a password, got ${shown(webhook.url)}`
+  throw new RejoinError('invalid_request', message, { param: 'webhook.url' })
+}
 
 /**
  * What can be long is looked at first, and by hand: the schema's own check lists what is wrong with every item, which

@@ -71,6 +71,7 @@ export function makeGateway(t: TestContext, given: Options = {}): Gateway {
     maxReaders: 1000,
     maxCachedBytes: 10_000_000,
     disconnectGraceMs: 5000,
+    webhooks: null,
     ...BACKEND,
     ...rest,
   }

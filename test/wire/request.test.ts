@@ -222,13 +222,25 @@ describe('the request checker', () => {
   })
 
   test('refuses by name what it cannot honour yet', () => {
-    const unsupported: [string, unknown][] = [
-      ['n', 2],
-      ['webhook', { url: 'https://example.com' }],
+    assert.deepEqual(refusal({ prompt: 'x', n: 2 }), { code: 'unsupported_field', param: 'n' })
+  })
+
+  test('takes a webhook with a whole http or https URL, without a password, and no other', () => {
+    const wrong = [
+      'example.com',
+      '/hook',
+      'ftp://example.com/',
+      'http://me@example.com/',
+      'http://:x@example.com/',
+      'http://',
     ]
 
-    for (const [param, value] of unsupported) {
-      assert.deepEqual(refusal({ prompt: 'x', [param]: value }), { code: 'unsupported_field', param })
+    assert.deepEqual(parse({ prompt: 'x', webhook: { url: 'https://Example.com/a?b=c' } }).webhook, {
+      url: 'https://example.com/a?b=c',
+    })
+    assert.equal(parse({ prompt: 'x' }).webhook, null)
+    for (const url of wrong) {
+      assert.deepEqual(refusal({ prompt: 'x', webhook: { url } }), { code: 'invalid_request', param: 'webhook.url' })
     }
   })
 

@@ -6,6 +6,7 @@
  */
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Delivery } from '../../core/delivery.js'
 import type { CanceledBy, TaskEvent } from '../../core/event.js'
 import type { TaskId } from '../../core/id.js'
 import type { Task } from '../../core/task.js'
@@ -36,12 +37,11 @@ export type Words = { ordinal: number; flush: Flush }
 /** What a start finds. */
 export type DiskOpened = {
   disk: Disk
-  /** Tasks that have ended and are not in the archive. */
-  ended: Recovered[]
-  /** Tasks that have not, in the order of acceptance. */
-  unended: Recovered[]
+  /** Tasks that have not ended, or are not in the archive yet, in the order of acceptance. */
+  recovered: Recovered[]
   /** In the order of their tasks. */
   keys: StoredKey[]
+  deliveries: Delivery[]
   nextOrdinal: number
 }
 
@@ -86,7 +86,8 @@ export class Disk {
       const nextOrdinal = Math.max(kept.nextOrdinal, recovery.nextOrdinal)
       archive.nextOrdinal = nextOrdinal
       const disk = new Disk(dir, journal, archive, trouble)
-      return { disk, ...(await disk.#sort(recovery)), keys: keysOf(kept.keys, recovery), nextOrdinal }
+      const keys = keysOf(kept.keys, recovery)
+      return { disk, recovered: await disk.#take(recovery), keys, deliveries: kept.deliveries, nextOrdinal }
     } catch (error) {
       await archive.close().catch(() => {})
       dir.close()
@@ -146,20 +147,15 @@ export class Disk {
     this.#dir.close()
   }
 
-  /** What a start does with each task. */
-  async #sort({ found, files }: Recovery): Promise<{ ended: Recovered[]; unended: Recovered[] }> {
+  /** Of what was found, all that the archive does not have. */
+  async #take({ found, files }: Recovery): Promise<Recovered[]> {
     for (const file of files) this.#tail.addFile(file)
-    const all = found.map(({ recovered }) => recovered)
-    const archived = await this.archive.known(all.flatMap(({ task, log }) => (log.ended ? [task.id] : [])))
-    for (const { recovered, file } of found) {
-      const { id } = recovered.task
-      if (file !== null && !archived.has(id)) this.#tail.enter(id, file)
-    }
+    const ended = found.filter(({ recovered }) => recovered.log.ended)
+    const archived = await this.archive.known(ended.map(({ recovered }) => recovered.task.id))
+    const taken = found.filter(({ recovered }) => !archived.has(recovered.task.id))
+    for (const { recovered, file } of taken) if (file !== null) this.#tail.enter(recovered.task.id, file)
     this.#dropFiles()
-    return {
-      ended: all.filter(({ task, log }) => log.ended && !archived.has(task.id)),
-      unended: all.filter(({ log }) => !log.ended),
-    }
+    return taken.map(({ recovered }) => recovered)
   }
 
   /** Once per file of the journal: when it has become too long, what holds up its older files is kept elsewhere. */

@@ -5,6 +5,7 @@
  * What was said is in exactly one of the two after a crash: the journal keeps a task's words until the archive has its
  * whole log. In memory, ended tasks are archived, too, and everything ends with the process.
  */
+import { type Delivery, type DeliveryStore, deliveryOf } from '../../core/delivery.js'
 import { type CanceledBy, isTerminal, type TaskEvent } from '../../core/event.js'
 import type { TaskId } from '../../core/id.js'
 import type { Idempotency, Task, TaskStatus } from '../../core/task.js'
@@ -40,8 +41,13 @@ export type EmbeddedOptions = Retention & {
 /** What a start finds. */
 export type Opened = {
   backend: EmbeddedBackend
-  /** What had not ended, in the order of acceptance: what had started is ours, the rest waits in its queue again. */
+  /**
+   * In the order of acceptance, what had not ended: what had started is ours, the rest waits in its queue again. And what
+   * had, but is not in the archive: it is to be archived, and found meanwhile.
+   */
   recovered: Recovered[]
+  /** Webhooks that were not delivered. */
+  deliveries: Delivery[]
   nextOrdinal: number
 }
 
@@ -76,16 +82,23 @@ export class EmbeddedBackend implements Backend, QueueView {
   /** On disk, with what is there from before.
    * @throws Error with one line for the user: the directory cannot be had or written, or what it holds is damaged */
   static async open(options: EmbeddedOptions, diskOptions: DiskOptions): Promise<Opened> {
-    const { disk, ended, unended, keys, nextOrdinal } = await Disk.open(diskOptions, options, options.maxRingEvents)
+    const { disk, recovered, keys, deliveries, nextOrdinal } = await Disk.open(
+      diskOptions,
+      options,
+      options.maxRingEvents,
+    )
     const backend = new EmbeddedBackend(options, disk)
     for (const key of keys) backend.#keys.add(key)
-    for (const kept of ended) void backend.archive(kept)
-    for (const recovered of unended) backend.#restore(recovered)
-    return { backend, recovered: unended, nextOrdinal }
+    for (const task of recovered) if (!task.log.ended) backend.#restore(task)
+    return { backend, recovered, deliveries, nextOrdinal }
   }
 
   get durable(): boolean {
     return this.#disk !== null
+  }
+
+  get deliveries(): DeliveryStore {
+    return this.#disk?.archive ?? NOTHING_KEPT
   }
 
   get depth(): number {
@@ -188,9 +201,19 @@ export class EmbeddedBackend implements Backend, QueueView {
 
   async archive({ task, log }: Kept): Promise<void> {
     const { id, owner, ordinal } = task
-    const { status, endedAt } = endOf(log)
-    const blob = packKept({ task, log })
-    const ended: Ended = { id, owner, ordinal, status, endedAt, blob, key: keyOf(task), delivery: null }
+    const { end } = log
+    if (end === null) throw new Error(`${id} is archived and has not ended`)
+    const ended: Ended = {
+      id,
+      owner,
+      ordinal,
+      // A terminal event's type is the status that follows from it.
+      status: end.type as TaskStatus,
+      endedAt: end.at,
+      blob: packKept({ task, log }),
+      key: keyOf(task),
+      delivery: deliveryOf(task, end),
+    }
     await this.#archive.put(ended)
     this.#disk?.archived(id)
   }
@@ -303,13 +326,8 @@ export class EmbeddedBackend implements Backend, QueueView {
   }
 }
 
-function endOf(log: Kept['log']): { status: TaskStatus; endedAt: number } {
-  let end: TaskEvent | null = null
-  for (const event of log.markEvents()) end = event
-  if (end === null || !isTerminal(end)) throw new Error(`${log.task} is archived and has not ended`)
-  // A terminal event's type is the status that follows from it.
-  return { status: end.type as TaskStatus, endedAt: end.at }
-}
+/** In memory. */
+const NOTHING_KEPT: DeliveryStore = { putDelivery: () => {}, removeDelivery: () => {} }
 
 /** The newest that the log tells of; 0 for a task that has not started. */
 function attemptOf(log: Kept['log']): number {
