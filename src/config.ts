@@ -287,7 +287,8 @@ function check(name: OptionName, given: string[] | undefined): number | string |
   // Given twice, the last one counts, as in most programs.
   const text = given.at(-1) as string
   if (option.kind === 'integer') return checkInteger(name, option, text)
-  if (text === '') throw new ConfigError(`--${name} must not be empty`)
+  // Where that is the default it stands for none.
+  if (text === '' && option.default !== '') throw new ConfigError(`--${name} must not be empty`)
   if (option.allowed && !option.allowed.includes(text)) {
     throw new ConfigError(`--${name} must be one of ${option.allowed.join(', ')}, got ${JSON.stringify(text)}`)
   }

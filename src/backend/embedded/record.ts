@@ -4,16 +4,19 @@
  * A task is named by its ordinal. Token events, nearly all there are, are written field by field into one buffer that
  * is used again and again: no object and no buffer of its own per event. All else is msgpack. Numbers are little-endian.
  */
-import type { CanceledBy, EventBody, TaskEvent } from '../../core/event.js'
+import type { CanceledBy, EventBody, Seq, TaskEvent } from '../../core/event.js'
 import type { Task } from '../../core/task.js'
 import { pack, unpackOwn } from '../../wire/msgpack.js'
 import { type PlainTask, plainTask, taskOf } from './kept.js'
+
+/** An event without the name of its task. */
+export type SaidEvent = { seq: Seq; at: number } & EventBody
 
 export type JournalEntry =
   /** It was accepted; `first` is its first event. */
   | { type: 'task'; task: Task; first: TaskEvent }
   /** It said this, in this attempt; `ids` are those of all tokens in `events`. */
-  | { type: 'words'; ordinal: number; attempt: number; events: Omit<TaskEvent, 'task'>[]; ids: number[] }
+  | { type: 'words'; ordinal: number; attempt: number; events: SaidEvent[]; ids: number[] }
   /** Somebody asked for its end while it ran. */
   | { type: 'cancel'; ordinal: number; by: CanceledBy }
 

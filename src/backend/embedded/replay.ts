@@ -73,7 +73,7 @@ class Tasks {
         found.file ??= file
         const { log, ids, task } = found.recovered
         try {
-          for (const event of entry.events) log.append({ task: task.id, ...event } as TaskEvent)
+          for (const event of entry.events) log.append({ task: task.id, ...event })
         } catch (error) {
           throw new Error(`${path} does not fit together: ${(error as Error).message}`)
         }
