@@ -6,11 +6,12 @@
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
 import fc from 'fast-check'
-import type { Backend, Enqueued, QueueView } from '../../src/backend/backend.js'
+import type { Backend, Enqueued, Found, Kept, Page, QueueView } from '../../src/backend/backend.js'
 import type { EmbeddedOptions } from '../../src/backend/embedded/embedded.js'
 import type { CanceledBy, EventBody, TaskEvent } from '../../src/core/event.js'
 import { newTaskId, type TaskId } from '../../src/core/id.js'
-import type { Task } from '../../src/core/task.js'
+import type { Task, TaskStatus } from '../../src/core/task.js'
+import { TaskLog } from '../../src/log/task-log.js'
 import { aTask } from '../task.js'
 
 export type Make = (bounds: EmbeddedOptions, t: TestContext) => Promise<Backend & QueueView>
@@ -20,11 +21,11 @@ export const WIDE: EmbeddedOptions = {
   maxQueueBytes: 1_000_000,
   maxIdempotencyKeys: 1000,
   maxRingEvents: 1024,
-  retentionMs: 1e12,
+  retentionMs: 1e15,
   retentionBytes: 1e9,
 }
 const NEVER = new AbortController().signal
-const COMPLETED: EventBody = {
+export const COMPLETED: EventBody = {
   type: 'completed',
   finish_reason: 'stop',
   usage: { prompt_tokens: 1, cached_tokens: 0, completion_tokens: 1 },
@@ -42,6 +43,28 @@ export function backendSuite(name: string, make: Make): void {
   }
   const enqueue = (backend: Backend, task: Task): Promise<Enqueued> =>
     backend.enqueue(task, event(task.id, 1, { type: 'queued', position: 0 }))
+  /** A task that has ended with this text, and is archived. */
+  const archived = async (backend: Backend, fields: Parameters<typeof aTask>[0] = {}, text = 'x'): Promise<Kept> => {
+    const task = aTask(fields)
+    const log = new TaskLog(task.id, 1024)
+    log.append(event(task.id, 1, { type: 'queued', position: 0 }))
+    log.append(event(task.id, 2, { type: 'token', text, tokens: 1 }))
+    log.append({ ...event(task.id, 3, COMPLETED), at: Date.now() })
+    await backend.archive({ task, log })
+    return { task, log }
+  }
+  const kept = (found: Found): [TaskId, string] | string =>
+    found.type === 'kept' ? [found.kept.task.id, found.kept.log.text()] : found.type
+  const walk = async (backend: Backend, limit: number, status: TaskStatus | null = null): Promise<TaskId[]> => {
+    const walked: TaskId[] = []
+    for (let before: number | null = Number.POSITIVE_INFINITY; before !== null; ) {
+      const page: Page = await backend.list('me', before, limit, status)
+      assert.ok(page.kept.length <= limit)
+      walked.push(...page.kept.map(({ task }) => task.id))
+      before = page.next
+    }
+    return walked
+  }
   /** Enqueued and taken, so that it runs. */
   const running = async (backend: Backend): Promise<TaskId> => {
     const task = aTask()
@@ -295,6 +318,77 @@ export function backendSuite(name: string, make: Make): void {
       const after = await say(backend, id, 1, 3, { type: 'token', text: 'x', tokens: 1 })
 
       assert.deepEqual([end, after], [[], [id]])
+    })
+
+    test('an archived task is found with all that it said, and one that never was is unknown', async (t) => {
+      const backend = await open(t)
+      const [first, second] = [await archived(backend, {}, 'one'), await archived(backend, {}, 'two 🦊')]
+
+      const found = await Promise.all([first, second].map(({ task }) => backend.find(task.id)))
+
+      assert.deepEqual(found.map(kept), [
+        [first.task.id, 'one'],
+        [second.task.id, 'two 🦊'],
+      ])
+      const [again] = found
+      assert.deepEqual(again?.type === 'kept' && again.kept.task, first.task)
+      assert.deepEqual(await backend.find(newTaskId()), { type: 'unknown' })
+    })
+
+    test('a walk over the pages gives every archived task of its owner once, newest first', async (t) => {
+      const backend = await open(t)
+      const mine: TaskId[] = []
+      for (let i = 0; i < 10; i++) {
+        // Longer ones run longer: they end in another order than they came.
+        const task = aTask({ bytes: i })
+        mine.push(task.id)
+        await archived(backend, { ...task, ...task.spec, text: '{}' }, 'x'.repeat(i * 1000))
+        await archived(backend, { owner: 'you' })
+      }
+
+      for (const limit of [1, 3, 10, 100]) assert.deepEqual(await walk(backend, limit), [...mine].reverse())
+      const { kept } = await backend.list('me', Number.POSITIVE_INFINITY, 100, null)
+      assert.deepEqual(
+        kept.map(({ log }) => log.text().length),
+        [9, 8, 7, 6, 5, 4, 3, 2, 1, 0].map((thousands) => thousands * 1000),
+      )
+      assert.deepEqual(await backend.list('nobody', Number.POSITIVE_INFINITY, 10, null), { kept: [], next: null })
+    })
+
+    test('a listing can be of one status', async (t) => {
+      const backend = await open(t)
+      const { task } = await archived(backend)
+
+      assert.deepEqual(await walk(backend, 10, 'completed'), [task.id])
+      assert.deepEqual(await walk(backend, 10, 'failed'), [])
+    })
+
+    test('an archived task that is too old is dropped, which its owner can be told', async (t) => {
+      const backend = await open(t, { retentionMs: 1000 })
+      const told: TaskId[] = []
+      backend.onDropped((ids) => told.push(...ids))
+      const { task } = await archived(backend, { owner: 'you' })
+
+      await backend.sweep(Date.now() + 500)
+      const before = await backend.find(task.id)
+      await backend.sweep(Date.now() + 1001)
+
+      assert.equal(before.type, 'kept')
+      assert.deepEqual(await backend.find(task.id), { type: 'dropped', owner: 'you' })
+      assert.deepEqual(told, [task.id])
+      assert.deepEqual((await backend.list('you', Number.POSITIVE_INFINITY, 10, null)).kept, [])
+    })
+
+    test('archived tasks may hold so many bytes together, and those that ended first go first', async (t) => {
+      const backend = await open(t, { retentionBytes: 35_000 })
+      const told: TaskId[] = []
+      backend.onDropped((ids) => told.push(...ids))
+
+      const tasks: TaskId[] = []
+      for (let i = 0; i < 5; i++) tasks.push((await archived(backend, {}, 'x'.repeat(10_000))).task.id)
+
+      assert.deepEqual(told, tasks.slice(0, 2))
+      assert.deepEqual(await walk(backend, 10), tasks.slice(2).reverse())
     })
 
     test('one append of many tasks refuses only those that are stale', async (t) => {

@@ -53,15 +53,16 @@ export class Disk {
   readonly #dir: DataDir
   readonly #journal: Journal
   readonly #trouble: Trouble
-  readonly #tail = new Tail()
+  readonly #tail: Tail
   /** The newest file of the journal when its length was looked at last. */
   #checkedFile: number
   #checkpoint: (id: TaskId) => Recovered | null = () => null
 
-  private constructor(dir: DataDir, journal: Journal, archive: DiskArchive, trouble: Trouble) {
+  private constructor(dir: DataDir, journal: Journal, archive: DiskArchive, tail: Tail, trouble: Trouble) {
     this.archive = archive
     this.#dir = dir
     this.#journal = journal
+    this.#tail = tail
     this.#trouble = trouble
     this.#checkedFile = journal.file
   }
@@ -85,7 +86,8 @@ export class Disk {
       })
       const nextOrdinal = Math.max(kept.nextOrdinal, recovery.nextOrdinal)
       archive.nextOrdinal = nextOrdinal
-      const disk = new Disk(dir, journal, archive, trouble)
+      const tail = new Tail(recovery.files[0] ?? recovery.nextFile)
+      const disk = new Disk(dir, journal, archive, tail, trouble)
       const keys = keysOf(kept.keys, recovery)
       return { disk, recovered: await disk.#take(recovery), keys, deliveries: kept.deliveries, nextOrdinal }
     } catch (error) {
@@ -148,8 +150,7 @@ export class Disk {
   }
 
   /** Of what was found, all that the archive does not have. */
-  async #take({ found, files }: Recovery): Promise<Recovered[]> {
-    for (const file of files) this.#tail.addFile(file)
+  async #take({ found }: Recovery): Promise<Recovered[]> {
     const ended = found.filter(({ recovered }) => recovered.log.ended)
     const archived = await this.archive.known(ended.map(({ recovered }) => recovered.task.id))
     const taken = found.filter(({ recovered }) => !archived.has(recovered.task.id))

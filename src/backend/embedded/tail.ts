@@ -7,28 +7,32 @@
 import type { TaskId } from '../../core/id.js'
 
 export class Tail {
-  /** The tasks that each file, and no older one, is needed for; in order. */
-  readonly #files = new Map<number, Set<TaskId>>()
+  /** The tasks that each file, and no older one, is needed for. */
+  readonly #tasks = new Map<number, Set<TaskId>>()
   readonly #fileOf = new Map<TaskId, number>()
+  /** The oldest file that there is. */
+  #oldest: number
 
-  /** Files come in ascending order. */
-  addFile(file: number): void {
-    if (!this.#files.has(file)) this.#files.set(file, new Set())
+  constructor(oldest: number) {
+    this.#oldest = oldest
   }
 
   /** Of a task that is here already, older words count. */
   enter(id: TaskId, file: number): void {
     if (this.#fileOf.has(id)) return
-    this.addFile(file)
     this.#fileOf.set(id, file)
-    this.#files.get(file)?.add(id)
+    const tasks = this.#tasks.get(file) ?? new Set()
+    this.#tasks.set(file, tasks)
+    tasks.add(id)
   }
 
   leave(id: TaskId): void {
     const file = this.#fileOf.get(id)
     if (file === undefined) return
     this.#fileOf.delete(id)
-    this.#files.get(file)?.delete(id)
+    const tasks = this.#tasks.get(file)
+    tasks?.delete(id)
+    if (tasks?.size === 0) this.#tasks.delete(file)
   }
 
   /** What was said before `file` is kept elsewhere by now. */
@@ -38,20 +42,17 @@ export class Tail {
     this.enter(id, file)
   }
 
-  /** Files before `current` that nobody needs, which are not needed from now on. */
+  /** Files that nobody needs any more; `current` is the one that is written. They are not asked for again. */
   takeUnneeded(current: number): number[] {
-    const unneeded: number[] = []
-    for (const [file, tasks] of this.#files) {
-      // Newer files may have later words of its tasks.
-      if (file >= current || tasks.size > 0) break
-      this.#files.delete(file)
-      unneeded.push(file)
-    }
+    // Newer files than the oldest that is needed may have later words of its tasks.
+    const needed = Math.min(current, ...this.#tasks.keys())
+    const unneeded = Array.from({ length: Math.max(0, needed - this.#oldest) }, (_, index) => this.#oldest + index)
+    this.#oldest = Math.max(this.#oldest, needed)
     return unneeded
   }
 
   /** The tasks for which files older than `file` are needed. */
   before(file: number): TaskId[] {
-    return [...this.#files].flatMap(([number, tasks]) => (number < file ? [...tasks] : []))
+    return [...this.#tasks].flatMap(([number, tasks]) => (number < file ? [...tasks] : []))
   }
 }
