@@ -167,6 +167,11 @@ export class Gateway {
     return this.#draining
   }
 
+  /** The data directory takes nothing at present, so that no task can be accepted. */
+  get storageFull(): boolean {
+    return this.#backend.full(0, 0)?.bound === 'storage'
+  }
+
   get models(): string[] {
     return this.#options.models.map(({ source }) => source.name)
   }
@@ -626,7 +631,7 @@ function full({ bound, max }: Full, { admission, engine }: Dispatcher): RejoinEr
     case 'bytes':
       return new RejoinError('queue_full', `the requests that wait hold ${max} bytes, the bound`, { retryAfterS })
     case 'storage':
-      return new RejoinError('storage_full', 'the data directory takes nothing at present', { retryAfterS: 5 })
+      return storageFull()
     case 'keys':
       return new RejoinError('too_many_keys', `${max} idempotency keys are in use, the bound`, { retryAfterS: 60 })
     default:
@@ -645,3 +650,6 @@ async function within(ms: number, done: Promise<unknown>): Promise<void> {
   await Promise.race([done, sleep(ms, undefined, { signal: over.signal }).catch(() => {})])
   over.abort()
 }
+
+export const storageFull = (): RejoinError =>
+  new RejoinError('storage_full', 'the data directory takes nothing at present', { retryAfterS: 5 })
