@@ -92,6 +92,8 @@ export function gatewayArgs({ model, tasks, durability }: Options): string[] {
     ...['--model', model, ...served, String(Math.ceil(slots)), '--max-attempts', '100'],
     // All tasks of a run are there at its end.
     ...['--retention-bytes', String(2 ** 33)],
+    // Short, so that it is shortened under load, too.
+    ...['--journal-mb', '1'],
     ...(durability === null ? [] : ['--durability', durability]),
   ]
 }
