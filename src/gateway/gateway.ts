@@ -5,7 +5,7 @@
  * of are thrown as `RejoinError`.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Backend, Full, Known, QueueView, Recovered } from '../backend/backend.js'
+import type { Backend, Known, QueueView, Recovered } from '../backend/backend.js'
 import { type Delivery, deliveryOf } from '../core/delivery.js'
 import { RejoinError } from '../core/errors.js'
 import type { CanceledBy, EventBody, Seq, TaskEvent } from '../core/event.js'
@@ -19,16 +19,19 @@ import type { Reader } from '../log/reader.js'
 import { TaskLog } from '../log/task-log.js'
 import type { ModelSource } from '../model/model.js'
 import type { TaskExtras } from '../wire/json.js'
+import { Catalog, type CatalogOptions, type Listing } from './catalog.js'
+import { Deadlines } from './deadlines.js'
 import { Dispatcher } from './dispatcher.js'
 import { Pump } from './pump.js'
 import { TaskRecord } from './record.js'
 import { numbered, Recorder } from './recorder.js'
-import { Registry } from './registry.js'
+import { draining, full, refuseLongWait } from './refusals.js'
+import type { Registry } from './registry.js'
 import { Unread } from './unread.js'
 import { WebhookClient, type WebhookOptions } from './webhook-client.js'
-import { Webhooks } from './webhooks.js'
+import { admitWebhook, Webhooks } from './webhooks.js'
 
-export type GatewayOptions = {
+export type GatewayOptions = CatalogOptions & {
   /** The first one that makes text is the default for tasks, the first encoder for embeddings. */
   models: { source: ModelSource; workers: number }[]
   /** Of each encoder: requests that may wait, and bytes of their texts. */
@@ -39,10 +42,6 @@ export type GatewayOptions = {
   stallMs: number
   maxRingEvents: number
   maxReaders: number
-  /** From a task's end until its log is dropped. */
-  retentionMs: number
-  /** Memory for archived tasks that are read. */
-  maxCachedBytes: number
   /** How long a task with `on_disconnect: "cancel"` waits for its next reader. */
   disconnectGraceMs: number
   /** Null: tasks with a webhook are refused. */
@@ -57,9 +56,6 @@ export type Left = { recovered: Recovered[]; deliveries: Delivery[]; nextOrdinal
 
 export type Submitted = { record: TaskRecord; replay: boolean }
 
-/** Newest first; `next` is the ordinal to go on before, null at the end. */
-export type Listing = { records: TaskRecord[]; next: number | null }
-
 const SWEEP_MS = 10_000
 /** For what a shutdown canceled to say so; it takes as long as a step does. */
 const LAST_WORDS_MS = 2000
@@ -69,19 +65,16 @@ export class Gateway {
   readonly pump = new Pump()
   readonly #options: GatewayOptions
   readonly #backend: Backend & QueueView
-  readonly #registry: Registry
+  readonly #catalog: Catalog
   readonly #recorder: Recorder
   readonly #dispatchers = new Map<string, Dispatcher>()
   readonly #embedders = new Map<string, Embedder>()
-  readonly #deadlines = new Map<TaskId, NodeJS.Timeout>()
+  readonly #deadlines = new Deadlines((id) => this.#missed(id))
   readonly #unread: Unread
-  readonly #webhookClient: WebhookClient | null = null
   readonly #webhooks: Webhooks | null = null
   readonly #encoder = new PromptEncoder()
   /** Requests whose prompts are being encoded: each has a place in the queue. */
   readonly #encoding = { size: 0, bytes: 0 }
-  /** Tasks that are not accepted yet, so that nobody may know of them. */
-  readonly #submitting = new Set<TaskId>()
   readonly #logger: Logger
   readonly #sweeper: NodeJS.Timeout
   /** Found by the last sweep. */
@@ -96,11 +89,13 @@ export class Gateway {
     this.#options = options
     this.#backend = backend
     this.#logger = logger
-    this.#registry = new Registry(options.maxCachedBytes)
+    this.#catalog = new Catalog(options, backend)
     this.#recorder = new Recorder(backend, (record, end) => this.#ended(record, end))
     const { webhooks } = options
-    if (webhooks !== null) this.#webhookClient = new WebhookClient(webhooks)
-    if (this.#webhookClient) this.#webhooks = new Webhooks(this.#webhookClient, backend.deliveries, logger)
+    if (webhooks !== null) {
+      const client = new WebhookClient(webhooks)
+      this.#webhooks = new Webhooks(client, backend.deliveries, webhooks.maxPending, logger)
+    }
     this.#unread = new Unread(options.disconnectGraceMs, (record) => void this.cancel(record, 'client'))
     for (const { source, workers } of options.models) {
       const { maxAttempts, maxInFlight, stallMs } = options
@@ -120,11 +115,12 @@ export class Gateway {
       this.#dispatchers.set(source.name, dispatcher)
     }
     backend.onCancel((id, by) => this.#cancelRunning(id, by))
-    backend.onDropped((ids) => {
-      for (const id of ids) this.#registry.forget(id)
-    })
     backend.onCheckpoint((id) => this.#checkpoint(id))
     this.#sweeper = setInterval(() => this.sweep(Date.now()), SWEEP_MS).unref()
+  }
+
+  get #registry(): Registry {
+    return this.#catalog.registry
   }
 
   /** Takes up what had not ended when the process before this one did; to be called once, before anything else. */
@@ -141,7 +137,7 @@ export class Gateway {
         this.#ended(record, log.end)
         continue
       }
-      this.#setDeadline(task)
+      this.#deadlines.set(task)
       this.#unread.restored(record)
       const dispatcher = this.#dispatchers.get(task.model)
       if (!dispatcher) void this.#endUnserved(record)
@@ -220,11 +216,9 @@ export class Gateway {
     const queued = numbered(record, task.createdAt, { type: 'queued', position: ahead })
     record.state.apply(queued)
     record.log.append(queued)
-    this.#submitting.add(task.id)
-    const enqueued = await this.#backend.enqueue(task, queued)
-    this.#submitting.delete(task.id)
+    const enqueued = await this.#catalog.whileUncertain(record, () => this.#backend.enqueue(task, queued))
     if (enqueued.type === 'queued') {
-      this.#setDeadline(task)
+      this.#deadlines.set(task)
       this.#unread.accepted(record)
       return { record, replay: false }
     }
@@ -249,29 +243,13 @@ export class Gateway {
   }
 
   /** @throws RejoinError `task_not_found`, also for another owner's task; `log_gone` after retention */
-  async find(owner: string, id: TaskId): Promise<TaskRecord> {
-    const record = this.#registry.get(id) ?? (await this.#archived(owner, id))
-    if (record.task.owner !== owner) throw notFound(id)
-    const expiresAt = this.#expiresAt(record)
-    // Retention looks from time to time; who is told when a log is dropped can rely on it.
-    if (expiresAt !== null && expiresAt <= Date.now()) throw gone(id)
-    return record
+  find(owner: string, id: TaskId): Promise<TaskRecord> {
+    return this.#catalog.find(owner, id)
   }
 
   /** Tasks before that ordinal, newest first. A page may be short of its limit, even empty. */
-  async list(owner: string, before: number, limit: number, status: TaskStatus | null): Promise<Listing> {
-    // In this order: a task that is archived meanwhile is in both, and not in neither.
-    const here = this.#registry.list(owner, before, limit + 1, status)
-    const { kept, next } = await this.#backend.list(owner, before, limit, status)
-    const records = new Map<number, TaskRecord>()
-    for (const { task, log } of kept) records.set(task.ordinal, new TaskRecord(task, log))
-    for (const record of here) if (!this.#submitting.has(record.task.id)) records.set(record.task.ordinal, record)
-    // The page ends where the archive's did: what is older and in memory comes after what the archive has there.
-    const page = [...records.values()]
-      .filter(({ task }) => next === null || task.ordinal >= next)
-      .sort((a, b) => b.task.ordinal - a.task.ordinal)
-    const last = page.at(limit - 1)
-    return { records: page.slice(0, limit), next: page.length > limit && last ? last.task.ordinal : next }
+  list(owner: string, before: number, limit: number, status: TaskStatus | null): Promise<Listing> {
+    return this.#catalog.list(owner, before, limit, status)
   }
 
   /** Webhooks that have not been delivered yet. */
@@ -340,7 +318,7 @@ export class Gateway {
       queuePosition,
       estimatedWaitMs:
         queuePosition === null ? null : (dispatcher?.admission.waitMs(queuePosition, slots, free) ?? null),
-      expiresAt: this.#expiresAt(record),
+      expiresAt: this.#catalog.expiresAt(record),
     }
   }
 
@@ -354,7 +332,7 @@ export class Gateway {
     texts: readonly string[],
     signal: AbortSignal,
   ): Promise<Embeddings & { model: string }> {
-    if (this.#draining) throw new RejoinError('draining', 'the gateway is shutting down', { retryAfterS: 1 })
+    if (this.#draining) throw draining()
     const embedder = this.#pick(this.#embedders, model, 'embeddings')
     return { model: embedder.model, ...(await embedder.embed(texts, signal)) }
   }
@@ -392,7 +370,7 @@ export class Gateway {
     clearInterval(this.#sweeper)
     this.#unread.close()
     this.#webhooks?.close()
-    for (const timer of this.#deadlines.values()) clearTimeout(timer)
+    this.#deadlines.close()
     await Promise.all([...this.dispatchers, ...this.embedders, this.#encoder].map((part) => part.close()))
     await this.#backend.close()
   }
@@ -415,30 +393,14 @@ export class Gateway {
   /** Whom a new task goes to, as far as can be told before it is queued.
    * @throws RejoinError `draining`, `model_not_found`, `invalid_request`, `queue_full` */
   #admit(spec: TaskSpec, bytes: number): Dispatcher {
-    if (this.#draining) throw new RejoinError('draining', 'the gateway is shutting down', { retryAfterS: 1 })
+    if (this.#draining) throw draining()
     const dispatcher = this.#pick(this.#dispatchers, spec.model, 'text')
-    if (spec.webhook !== null) this.#admitWebhook(spec.webhook.url)
+    if (spec.webhook !== null) admitWebhook(this.#webhooks, spec.webhook.url)
     refuseLongWait(dispatcher, spec, this.#backend.ahead(dispatcher.model, spec.priority))
     // Who would add to the paused tasks counts them as waiting ones, so that nobody parks without bound; others come in.
     if (spec.onDisconnect.type === 'pause')
       this.#checkRoom(dispatcher, bytes, ...this.dispatchers.map(({ paused }) => paused))
     return dispatcher
-  }
-
-  /** @throws RejoinError `unsupported_field`, `invalid_request`, `too_many_webhooks` */
-  #admitWebhook(url: string): void {
-    const [client, webhooks, options] = [this.#webhookClient, this.#webhooks, this.#options.webhooks]
-    if (client === null || webhooks === null || options === null) {
-      const message = '`webhook` needs a secret to sign with: --webhook-secret, or REJOIN_WEBHOOK_SECRET'
-      throw new RejoinError('unsupported_field', message, { param: 'webhook' })
-    }
-    if (!client.mayPost(url)) {
-      const message = `\`webhook.url\` must be a public address, got ${new URL(url).hostname}; see --webhook-private`
-      throw new RejoinError('invalid_request', message, { param: 'webhook.url' })
-    }
-    if (webhooks.pending < options.maxPending) return
-    const message = `${webhooks.pending} webhooks wait for their delivery, the bound`
-    throw new RejoinError('too_many_webhooks', message, { retryAfterS: 60 })
   }
 
   /** The ids of a prompt that might not fit or takes long to encode; null for any other, which its worker encodes.
@@ -484,17 +446,9 @@ export class Gateway {
     throw new RejoinError('idempotency_conflict', 'this Idempotency-Key was used with another body')
   }
 
-  #setDeadline({ id, spec, createdAt }: Task): void {
-    if (spec.deadlineMs === null) return
-    const timer = setTimeout(
-      () => {
-        this.#deadlines.delete(id)
-        const record = this.#registry.get(id)
-        if (record) void this.cancel(record, 'deadline')
-      },
-      createdAt + spec.deadlineMs - Date.now(),
-    )
-    this.#deadlines.set(id, timer)
+  #missed(id: TaskId): void {
+    const record = this.#registry.get(id)
+    if (record) void this.cancel(record, 'deadline')
   }
 
   #cancelRunning(id: TaskId, by: CanceledBy): void {
@@ -512,39 +466,13 @@ export class Gateway {
 
   #ended(record: TaskRecord, end: TaskEvent): void {
     const { id } = record.task
-    clearTimeout(this.#deadlines.get(id))
-    this.#deadlines.delete(id)
+    this.#deadlines.clear(id)
     this.#unread.ended(record)
     record.task.promptIds = null
-    this.#registry.ended()
+    this.#catalog.ended(record)
     if (this.#registry.unfinished === 0) this.#drained()
     const delivery = deliveryOf(record.task, end)
     if (delivery !== null) this.#webhooks?.add(delivery)
-    void this.#backend.archive({ task: record.task, log: record.log }).then(() => this.#registry.archived(record))
-  }
-
-  /** @throws RejoinError `task_not_found`, `log_gone` */
-  async #archived(owner: string, id: TaskId): Promise<TaskRecord> {
-    const found = await this.#backend.find(id)
-    switch (found.type) {
-      case 'kept': {
-        const { task, log } = found.kept
-        const record = new TaskRecord(task, log)
-        this.#registry.cache(record)
-        return record
-      }
-      case 'dropped':
-        throw found.owner === owner ? gone(id) : notFound(id)
-      case 'unknown':
-        throw notFound(id)
-      default:
-        return found satisfies never
-    }
-  }
-
-  /** Unix ms; null while it is not ended. */
-  #expiresAt({ state }: TaskRecord): number | null {
-    return state.finishedAt === null ? null : state.finishedAt + this.#options.retentionMs
   }
 
   /** What is visible of a running task; null for one that is not running here. */
@@ -584,7 +512,7 @@ export class Gateway {
 
   /** It waits in a queue, is in a dispatcher's hands, or is about to be one of these or to say its last words. */
   #hasOwner({ task, log, assigned }: TaskRecord): boolean {
-    if (this.#submitting.has(task.id) || assigned > log.lastSeq) return true
+    if (this.#catalog.isUncertain(task.id) || assigned > log.lastSeq) return true
     return this.#backend.position(task.id) !== null || this.#dispatchers.get(task.model)?.has(task.id) === true
   }
 
@@ -615,41 +543,9 @@ export class Gateway {
   }
 }
 
-function refuseLongWait({ admission, engine }: Dispatcher, spec: TaskSpec, ahead: number): void {
-  const waitMs = admission.waitMs(ahead, engine.slots, engine.free)
-  if (spec.maxWaitMs === null || waitMs === null || waitMs <= spec.maxWaitMs) return
-  throw new RejoinError('queue_full', `the estimated wait is ${waitMs} ms, over max_wait_ms = ${spec.maxWaitMs}`, {
-    retryAfterS: Math.ceil((waitMs - spec.maxWaitMs) / 1000),
-  })
-}
-
-function full({ bound, max }: Full, { admission, engine }: Dispatcher): RejoinError {
-  const retryAfterS = admission.retryAfterS(engine.slots)
-  switch (bound) {
-    case 'queue':
-      return new RejoinError('queue_full', `${max} tasks wait, the bound`, { retryAfterS })
-    case 'bytes':
-      return new RejoinError('queue_full', `the requests that wait hold ${max} bytes, the bound`, { retryAfterS })
-    case 'storage':
-      return storageFull()
-    case 'keys':
-      return new RejoinError('too_many_keys', `${max} idempotency keys are in use, the bound`, { retryAfterS: 60 })
-    default:
-      return bound satisfies never
-  }
-}
-
-const notFound = (id: TaskId): RejoinError => new RejoinError('task_not_found', `no task ${id}`)
-
-const gone = (id: TaskId): RejoinError =>
-  new RejoinError('log_gone', `task ${id} ended and its log was dropped by retention`)
-
 /** Waits for it, but not for longer than that. */
 async function within(ms: number, done: Promise<unknown>): Promise<void> {
   const over = new AbortController()
   await Promise.race([done, sleep(ms, undefined, { signal: over.signal }).catch(() => {})])
   over.abort()
 }
-
-export const storageFull = (): RejoinError =>
-  new RejoinError('storage_full', 'the data directory takes nothing at present', { retryAfterS: 5 })

@@ -5,6 +5,7 @@
  * not wait for each other: so many requests at once are made in all, and so many to one host.
  */
 import type { Delivery, DeliveryStore } from '../core/delivery.js'
+import { RejoinError } from '../core/errors.js'
 import type { TaskId } from '../core/id.js'
 import type { Logger } from '../core/logger.js'
 import { lowerBound } from '../core/sorted.js'
@@ -12,6 +13,8 @@ import type { Posted } from './webhook-client.js'
 
 /** Who makes the requests. */
 export interface Poster {
+  /** False for a URL to which nothing would ever be posted. */
+  mayPost(url: string): boolean
   post(delivery: Delivery): Promise<Posted>
   close(): void
 }
@@ -23,6 +26,7 @@ const GIVE_UP_MS = 86_400_000
 export class Webhooks {
   readonly #poster: Poster
   readonly #store: DeliveryStore
+  readonly #maxPending: number
   readonly #logger: Logger
   readonly #pending = new Set<TaskId>()
   /** In order of their time, with these times beside them. */
@@ -35,15 +39,27 @@ export class Webhooks {
   #timer: NodeJS.Timeout | undefined
   #closed = false
 
-  constructor(poster: Poster, store: DeliveryStore, logger: Logger) {
+  constructor(poster: Poster, store: DeliveryStore, maxPending: number, logger: Logger) {
     this.#poster = poster
     this.#store = store
+    this.#maxPending = maxPending
     this.#logger = logger
   }
 
   /** Deliveries that have not been made yet. */
   get pending(): number {
     return this.#pending.size
+  }
+
+  /** Whether a task may have this one. @throws RejoinError `invalid_request`, `too_many_webhooks` */
+  admit(url: string): void {
+    if (!this.#poster.mayPost(url)) {
+      const message = `\`webhook.url\` must be a public address, got ${new URL(url).hostname}; see --webhook-private`
+      throw new RejoinError('invalid_request', message, { param: 'webhook.url' })
+    }
+    if (this.pending < this.#maxPending) return
+    const message = `${this.pending} webhooks wait for their delivery, the bound`
+    throw new RejoinError('too_many_webhooks', message, { retryAfterS: 60 })
   }
 
   /** A new one, or one from before a restart; it is in the store. */
@@ -147,6 +163,15 @@ export class Webhooks {
     this.#pending.delete(task)
     this.#store.removeDelivery(task)
   }
+}
+
+/** @param webhooks null where there is no secret @throws RejoinError `unsupported_field`, and as `Webhooks.admit` does */
+export function admitWebhook(webhooks: Webhooks | null, url: string): void {
+  if (webhooks === null) {
+    const message = '`webhook` needs a secret to sign with: --webhook-secret, or REJOIN_WEBHOOK_SECRET'
+    throw new RejoinError('unsupported_field', message, { param: 'webhook' })
+  }
+  webhooks.admit(url)
 }
 
 /** Whole milliseconds. Doubles from 5 s to an hour; up to half of it is left to chance. @param chance 0 … 1 */

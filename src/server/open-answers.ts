@@ -1,7 +1,7 @@
 /**
  * Answers that go on until their task ends, or the gateway does: streams, and requests that wait.
  */
-import { RejoinError } from '../core/errors.js'
+import { draining } from '../gateway/refusals.js'
 
 export interface OpenAnswer {
   /** Ends as soon as it has written all that there is. */
@@ -26,7 +26,7 @@ export class OpenAnswers {
 
   /** To be asked before one is begun. @throws RejoinError `draining` when they are being finished */
   check(): void {
-    if (this.#finishing) throw new RejoinError('draining', 'the gateway is shutting down', { retryAfterS: 1 })
+    if (this.#finishing) throw draining()
   }
 
   finish(): void {

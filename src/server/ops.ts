@@ -2,7 +2,8 @@
  * What operators and OpenAI clients ask about the gateway itself: liveness, readiness, the served models.
  */
 import { RejoinError } from '../core/errors.js'
-import { type Gateway, storageFull } from '../gateway/gateway.js'
+import type { Gateway } from '../gateway/gateway.js'
+import { draining, storageFull } from '../gateway/refusals.js'
 import type { Exchange } from './request.js'
 
 export class OpsApi {
@@ -20,7 +21,7 @@ export class OpsApi {
 
   /** GET /readyz: 503 before every model is loaded, while the disk takes nothing, and while draining. */
   readiness(exchange: Exchange): void {
-    if (this.#gateway.draining) throw new RejoinError('draining', 'the gateway is shutting down', { retryAfterS: 1 })
+    if (this.#gateway.draining) throw draining()
     if (this.#gateway.storageFull) throw storageFull()
     if (!this.#gateway.ready) throw new RejoinError('loading', 'a model is not loaded yet', { retryAfterS: 1 })
     exchange.json(200, { status: 'ready', models: this.#gateway.models })

@@ -15,6 +15,7 @@ import type { TaskSpec } from '../core/task.js'
 import type { Gateway } from '../gateway/gateway.js'
 import type { Pumpable } from '../gateway/pump.js'
 import type { TaskRecord } from '../gateway/record.js'
+import { draining } from '../gateway/refusals.js'
 import type { Reader } from '../log/reader.js'
 import { type ClientFrame, parseFrame, type Ref, refOf } from '../wire/frames.js'
 import { entryJson, errorObject, taskObject } from '../wire/json.js'
@@ -139,7 +140,7 @@ export class SocketApi {
       format === null
         ? new RejoinError('invalid_request', `no subprotocol of ${JSON.stringify(named)} is known; known: ${KNOWN}`)
         : this.#gateway.draining
-          ? new RejoinError('draining', 'the gateway is shutting down', { retryAfterS: 1 })
+          ? draining()
           : this.#connections.size >= maxSockets
             ? new RejoinError('too_many_sockets', `${maxSockets} sockets are open, the bound`, { retryAfterS: 1 })
             : null

@@ -29,6 +29,7 @@ class Bench {
     t.mock.method(Math, 'random', () => 0)
     const poster = {
       post: (delivery: Delivery) => new Promise<Posted>((answer) => this.posted.push({ delivery, answer })),
+      mayPost: () => true,
       close: () => {},
     }
     const store = {
@@ -36,7 +37,7 @@ class Bench {
       removeDelivery: (task: TaskId) => void this.stored.delete(task),
     }
     const logger = { ...SILENT, warn: (_: object, message: string) => void this.warnings.push(message) }
-    this.webhooks = new Webhooks(poster, store, logger)
+    this.webhooks = new Webhooks(poster, store, 1000, logger)
   }
 
   /** To a host; it is in the store, as the archive puts it there. */
