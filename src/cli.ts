@@ -34,8 +34,9 @@ async function serve(config: Parameters<typeof start>[0] & { 'log-level': string
   process.stdout.write('Ready.\n')
 }
 
-function greet({ url, gateway, models }: Running): void {
+function greet({ url, gateway, models, dataDir }: Running): void {
   process.stdout.write(`Rejoin listens on ${url}\nModels: ${gateway.models.join(', ')}\n${models.map(memory).join('')}`)
+  process.stdout.write(`Data:   ${dataDir ?? 'in memory, gone with this process'}\n`)
   if (gateway.defaultModel === null) return
   const prompt = gateway.defaultModel === 'scripted' ? '{\\"tokens\\":50,\\"rate\\":10}' : SAMPLE_PROMPT
   process.stdout.write(`Try:    curl -N ${url}/v1/tasks -H 'Accept: text/event-stream' -d '{"prompt":"${prompt}"}'

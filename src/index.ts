@@ -3,6 +3,7 @@
  *
  * Puts the parts together from one config and owns their life: nothing here decides anything.
  */
+import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { EmbeddedBackend, type Opened } from './backend/embedded/embedded.js'
 import { type Config, ConfigError, checkConfig } from './config.js'
@@ -25,6 +26,8 @@ export type Running = {
   /** `http://HOST:PORT`, with the port that was taken. */
   url: string
   gateway: Gateway
+  /** Where tasks are kept, absolute; null when they are not. */
+  dataDir: string | null
   /** How each model is run, and in how much memory. */
   models: readonly { source: ModelSource; workers: number }[]
   /** Resolves when every model is loaded; rejects when one cannot be. */
@@ -91,6 +94,7 @@ export async function start(given: Partial<Config> = {}, logger: Logger = SILENT
   return {
     url: `http://${host}:${port}`,
     gateway,
+    dataDir: config.durability === 'none' ? null : resolve(config['data-dir']),
     models,
     ready: gateway.open(),
     async close() {

@@ -166,7 +166,10 @@ describe('the command line', { concurrency: 4 }, () => {
     const ready = await fetch(`${url}/readyz`)
     const events = await sseEvents(await post(url, scripted({ tokens: 3 }), { accept: 'text/event-stream' }))
 
-    assert.match(cli.stdout, /^Rejoin listens on http:\/\/127\.0\.0\.1:\d+\nModels: scripted\nTry: .*\nReady\.\n$/)
+    assert.match(
+      cli.stdout,
+      /^Rejoin listens on http:\/\/127\.0\.0\.1:\d+\nModels: scripted\nData: +\/.*\/data\nTry: .*\nReady\.\n$/,
+    )
     assert.equal(ready.status, 200)
     assert.equal(textOf(events), 'w0 w1 w2 ')
     assert.equal(cli.stderr, '')
