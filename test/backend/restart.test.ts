@@ -239,3 +239,48 @@ test('webhooks that were not delivered are there after a restart, those that wer
   )
   assert.match(deliveries[0]?.id ?? '', /^task_.{21}_2$/)
 })
+
+test('a task that was kept elsewhere and had said nothing since needs the journal again from its next word on', async (t) => {
+  const path = temporaryDir(t)
+  const [quiet, loud] = [aTask(), aTask()]
+  const logs = new Map([quiet, loud].map(({ id }) => [id, new TaskLog(id, 1000)]))
+  const logOf = ({ id }: Task): TaskLog => logs.get(id) as TaskLog
+  // A file for each record.
+  const start = async (path: string): Promise<EmbeddedBackend> => {
+    const { backend } = await open(t, path, { journalBytes: 4 })
+    backend.onCheckpoint((id) => {
+      const task = [quiet, loud].find((task) => task.id === id) as Task
+      return { task, log: logOf(task), ids: [], canceledBy: null }
+    })
+    return backend
+  }
+  const speak = async (backend: EmbeddedBackend, task: Task, count: number): Promise<void> => {
+    for (let i = 0; i < count; i++) {
+      const said = event(task.id, logOf(task).lastSeq + 1, token(`${i} `))
+      await backend.append([{ id: task.id, attempt: 1, events: [said], ids: [] }])
+      logOf(task).append(said)
+    }
+  }
+  const files = (path: string): number => readdirSync(join(path, 'journal')).length
+  const first = await start(path)
+  for (const task of [quiet, loud]) {
+    await accept(first, task)
+    logOf(task).append(event(task.id, 1, { type: 'queued', position: 0 }))
+  }
+  await first.take('m', 2, NEVER)
+  await speak(first, quiet, 5)
+  await speak(first, loud, 20)
+  await until('old files to be gone', () => files(path) <= 6)
+
+  const copy = crashed(t, path)
+  const second = await start(copy)
+  await speak(second, quiet, 5)
+  await speak(second, loud, 20)
+  await until('old files to be gone again', () => files(copy) <= 6)
+  const { recovered } = await open(t, crashed(t, copy))
+
+  assert.deepEqual(
+    recovered.map(({ log }) => log.text()),
+    [quiet, loud].map((task) => logOf(task).text()),
+  )
+})

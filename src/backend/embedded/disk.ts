@@ -122,6 +122,8 @@ export class Disk {
 
   append(words: Words[]): Promise<void> {
     this.#checkLength()
+    // One that was recovered may have had nothing in the journal until now.
+    for (const { flush } of words) this.#tail.enter(flush.id, this.#journal.file)
     return this.#journal.append((record) => {
       for (const { ordinal, flush } of words) record.words(ordinal, flush)
     })
