@@ -136,7 +136,9 @@ export class Disk {
 
   /** The wish that a task ends. Whoever has it is not kept waiting for a disk that takes nothing. */
   async cancel(task: Task, by: CanceledBy): Promise<void> {
-    if (this.trouble === null) await this.#journal.append((record) => record.cancel(task.ordinal, by))
+    if (this.trouble !== null) return
+    this.#tail.enter(task.id, this.#journal.file)
+    await this.#journal.append((record) => record.cancel(task.ordinal, by))
   }
 
   /** The archive has all of it. */
