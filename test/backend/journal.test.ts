@@ -131,6 +131,21 @@ test('a journal whose last words were all given up finds out by itself when ther
   await journal.close()
 })
 
+test('what a full disk left behind the last record of a file does not make it a damaged one', async (t) => {
+  const state = disk(t)
+  const { journal, dir, troubles } = await open(t, { fileBytes: 30 })
+  state.full = true
+  await assert.rejects(tryCancel(journal, 1), /ENOSPC/)
+  state.full = false
+  await until('the all-clear', () => troubles.at(-1) === null)
+
+  for (let ordinal = 2; ordinal <= 5; ordinal++) await cancel(journal, ordinal)
+  await journal.close()
+
+  assert.ok(readdirSync(dir).length > 1)
+  assert.deepEqual(records(dir).flat(), [2, 3, 4, 5])
+})
+
 test('a journal closes while the disk is full', async (t) => {
   const state = disk(t)
   const { journal, dir } = await open(t)

@@ -128,7 +128,7 @@ export class Journal {
     if (this.#syncTimer) clearTimeout(this.#syncTimer)
     await this.#syncing
     // It may be the disk that fails; whoever closes cannot do more about it.
-    await this.#segment.sync().catch(() => {})
+    await this.#segment.finish().catch(() => {})
     await this.#segment.close()
   }
 
@@ -218,8 +218,8 @@ export class Journal {
   async #rotate(): Promise<void> {
     const full = this.#segment
     if (full.size < this.#options.fileBytes) return
-    // Every file but the newest must be whole after a loss of power.
-    await full.sync()
+    // Every file but the newest must be whole, and no more than that, whatever happens.
+    await full.finish()
     const { dir } = this.#options
     this.#segment = await Segment.create(dir, full.number + 1)
     await syncDir(dir)

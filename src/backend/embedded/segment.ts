@@ -10,6 +10,7 @@ import {
   fdatasync,
   fsync,
   fsyncSync,
+  ftruncate,
   ftruncateSync,
   open,
   openSync,
@@ -46,6 +47,7 @@ const files = {
   write: promisify(write),
   sync: promisify(fsync),
   datasync: promisify(fdatasync),
+  truncate: promisify(ftruncate),
   close: promisify(close),
 }
 
@@ -97,6 +99,12 @@ export class Segment {
   /** What was appended would survive a loss of power. */
   sync(): Promise<void> {
     return files.datasync(this.#fd)
+  }
+
+  /** Nothing comes after what is here, which would survive a loss of power: a write that failed may have left something. */
+  async finish(): Promise<void> {
+    await files.truncate(this.#fd, this.#size)
+    await files.sync(this.#fd)
   }
 
   close(): Promise<void> {
