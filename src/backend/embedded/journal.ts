@@ -28,7 +28,7 @@ const SYNC_MS = 1000
  * A write costs some 40 µs, whatever is in it. So after a group of `busyBytes` the next one gathers for a moment, unless it
  * has `fullBytes` before: who waits for it, in the end, is a worker with a bound on what it has under way.
  */
-const GATHER = { busyBytes: 4096, ms: 2, fullBytes: 16_384 }
+const GATHER = { busyBytes: 4096, ms: 3, fullBytes: 32_768 }
 /** As much comes together while one group is written before workers have to wait. */
 const ROOM_BYTES = 1_048_576
 const RETRY_MS = { first: 50, max: 1000 }
