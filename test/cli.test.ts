@@ -227,6 +227,17 @@ describe('the command line', { concurrency: 4 }, () => {
     assert.deepEqual([await cli.exit(), cli.stderr], [0, ''])
   })
 
+  test('a gateway with a thread that hangs goes on, and ends in order', async (t) => {
+    const { cli, url } = await serve(t, '--stall-ms', '1000')
+
+    const response = await post(url, scripted({ tokens: 20, hang_at: 3 }), { accept: 'text/event-stream' })
+    const events = await sseEvents(response)
+    cli.child.kill('SIGTERM')
+
+    assert.equal(textOf(events), Array.from({ length: 20 }, (_, i) => `w${i} `).join(''))
+    assert.equal(await cli.exit(), 0)
+  })
+
   test('a second signal ends it at once, by SIGKILL', async (t) => {
     const { cli, url } = await serve(t, '--drain-ms', '86400000')
     await post(url, scripted({ tokens: 1_000_000, rate: 10 }))

@@ -20,7 +20,7 @@ const files = readdirSync(here, { recursive: true })
   .sort()
 
 const count = { passed: 0, failed: 0, skipped: [] }
-const tests = run({ files, concurrency: Math.max(2, availableParallelism()), timeout: 120_000 })
+const tests = run({ files, concurrency: Math.max(2, availableParallelism()), timeout: 300_000 })
 tests.on('test:pass', ({ name, skip, details }) => {
   if (skip !== undefined) count.skipped.push(name)
   else if (details.type !== 'suite') count.passed++

@@ -6,13 +6,12 @@
  * what came meanwhile; told `stop`, it exits.
  */
 import { connect, type Socket } from 'node:net'
+import { LOOKING } from './looking.js'
 
 /** What came in the time that was asked for. `latenessMs` is of stamped tokens, of a part of the clients. */
 export type Received = { tasks: number; bytes: number; latenessMs: number[] }
 
 const [port = '', count = '1', prompt = '{}'] = process.argv.slice(2)
-/** Every so many clients look at the stamps. */
-const LOOKING = 10
 const END = '0\r\n\r\n'
 const STAMP = /t=(\d+);/g
 

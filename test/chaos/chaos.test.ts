@@ -43,7 +43,7 @@ test('nothing is lost and nothing comes twice when connections are cut and worke
 })
 
 test('nothing is lost and nothing comes twice when the gateway is killed again and again', async (t) => {
-  const { violations, counts, kept, cutShort } = await run(t, { kills: 20, minutes: 1.5 })
+  const { violations, counts, kept, cutShort } = await run(t, { kills: 20, minutes: 3 })
 
   assert.deepEqual(violations.first.map(shownViolation), [])
   assert.deepEqual([kept, cutShort], [null, null])

@@ -363,3 +363,52 @@ test('an engine closes while one of its threads hangs', async (t) => {
 
   assert.deepEqual(watched.engine.workers, [])
 })
+
+test('only so many threads may hang; beyond that none is started until one wakes up', async (t) => {
+  // Nothing but what hangs at once is started here, so that no thread is given up for being slow.
+  const watched = watch(t, { stallMs: 100 })
+  const { engine } = watched
+  await engine.open()
+
+  for (let round = 1; round <= 5; round++) {
+    await until(`thread ${round}`, () => engine.free > 0)
+    engine.start(generation({ hang_at: 'always', hang_ms: 8000 }), [])
+    await lostOf(watched, round)
+  }
+  const { hung, failure, slots } = engine
+  await until('a thread in the place of one that woke up', () => engine.ready)
+
+  assert.deepEqual([hung, slots], [5, 0])
+  assert.equal(failure, '5 workers hang, and no more are started beside them')
+  assert.equal(engine.failure, null)
+})
+
+test('a main thread that was held up itself gives up no thread', async (t) => {
+  const watched = watch(t, { stallMs: 1000 })
+  const { engine, reports } = watched
+  await engine.open()
+  const handle = engine.start(generation({ tokens: 200, rate: 50 }), [])
+  await firstTokenOf(watched, handle)
+
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2000)
+  await endOf(watched, handle)
+
+  assert.deepEqual(
+    reports.filter(({ type }) => type === 'lost'),
+    [],
+  )
+})
+
+test('a thread that has been silent for a while gets nothing more to do, until it says something', async (t) => {
+  const watched = watch(t, { stallMs: 4000 })
+  const { engine } = watched
+  await engine.open()
+  const handle = engine.start(generation({ tokens: 5, hang_at: 1, hang_ms: 3700 }), [])
+
+  await until('its silence', () => engine.free === 0)
+  const refused = (): Handle => engine.start(generation({}), [])
+  assert.throws(refused, /no free slot for model s/)
+  await endOf(watched, handle)
+
+  assert.deepEqual([engine.free, engine.hung, idsOf(watched, handle)], [4, 0, [0, 1, 2, 3, 4]])
+})

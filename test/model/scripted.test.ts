@@ -323,3 +323,19 @@ test('of what befalls a script, the first comes first', async () => {
 
   assert.deepEqual([answer.ids, answer.end], [[1, 2, 3], 'failed'])
 })
+
+test('a script that hangs blocks its thread after the token, once, and then goes on', async () => {
+  const model = new ScriptedModel({ slots: 1 })
+  const startedAt = performance.now()
+
+  const first = await answerOne(model, generation('{"tokens": 6, "hang_at": [2, 4], "hang_ms": 60}'))
+  const tookMs = performance.now() - startedAt
+  const goneOn = await answerOne(
+    model,
+    generation('{"tokens": 6, "hang_at": 2, "hang_ms": 86400000}', { recorded: numbers(0, 3) }),
+  )
+
+  assert.deepEqual([first.ids, first.end], [numbers(0, 6), 'stop'])
+  assert.ok(tookMs >= 119, `${tookMs}`)
+  assert.deepEqual([goneOn.ids, goneOn.end], [[3, 4, 5], 'stop'])
+})
