@@ -12,6 +12,7 @@ import type { TaskId } from '../../core/id.js'
 import type { TaskStatus } from '../../core/task.js'
 import type { Archive, ArchiveFound, ArchivePage, Ended, OnDropped, Retention } from './archive.js'
 import type { Commit, Opened, Unended } from './archive-store.js'
+import { insist, type OnTrouble } from './insist.js'
 
 export type ArchiveStart = { path: string; retention: Retention }
 
@@ -27,12 +28,11 @@ export type ArchiveCall =
 export type ArchiveReply = { number: number; value: unknown } | { number: number; error: string }
 
 const GATHER_MS = 20
-const RETRY_MS = { first: 50, max: 1000 }
 
 type Waiting = { resolve: (value: unknown) => void; reject: (error: Error) => void }
 
 export class DiskArchive implements Archive, DeliveryStore {
-  readonly #onTrouble: (error: Error | null) => void
+  readonly #onTrouble: OnTrouble
   readonly #worker: Worker
   readonly #waiting = new Map<number, Waiting>()
   #calls = 0
@@ -46,8 +46,7 @@ export class DiskArchive implements Archive, DeliveryStore {
   #nextOrdinal = 0
   #onDropped: OnDropped = () => {}
 
-  /** `onTrouble` is told when a transaction fails, and with null when one succeeds again. */
-  constructor(path: string, retention: Retention, onTrouble: (error: Error | null) => void) {
+  constructor(path: string, retention: Retention, onTrouble: OnTrouble) {
     this.#onTrouble = onTrouble
     const workerData: ArchiveStart = { path, retention }
     this.#worker = new Worker(new URL('./archive-worker.js', import.meta.url), { workerData })
@@ -108,7 +107,7 @@ export class DiskArchive implements Archive, DeliveryStore {
 
   async sweep(now: number): Promise<void> {
     try {
-      this.#dropped((await this.#call({ op: 'sweep', now })) as TaskId[])
+      await this.#write({ op: 'sweep', now })
     } catch (error) {
       this.#onTrouble(error as Error)
     }
@@ -136,22 +135,23 @@ export class DiskArchive implements Archive, DeliveryStore {
     this.#gathering = false
     const commit = { ...this.#next, nextOrdinal: this.#nextOrdinal }
     this.#next = emptyCommit()
-    for (let retryMs = RETRY_MS.first; ; retryMs = Math.min(retryMs * 2, RETRY_MS.max)) {
-      try {
-        this.#dropped((await this.#call({ op: 'commit', commit, now: Date.now() })) as TaskId[])
-        if (retryMs > RETRY_MS.first) this.#onTrouble(null)
-        return
-      } catch (error) {
-        this.#onTrouble(error as Error)
-        // The journal has it all, and the next start does it again.
-        if (this.#closing) return
-        await sleep(retryMs, undefined, { signal: this.#hurry.signal }).catch(() => {})
-      }
-    }
+    await insist(
+      () => this.#write({ op: 'commit', commit, now: Date.now() }),
+      (error) => {
+        this.#onTrouble(error)
+        // Once it is closed: the journal has it all, and the next start does it again.
+        return !this.#closing
+      },
+      this.#hurry.signal,
+    )
   }
 
-  #dropped(ids: TaskId[]): void {
-    if (ids.length > 0) this.#onDropped(ids)
+  /** @throws when the disk does not take it */
+  async #write(call: ArchiveCall): Promise<void> {
+    // Either of the two that write answers with what was dropped.
+    const dropped = (await this.#call(call)) as TaskId[]
+    this.#onTrouble(null)
+    if (dropped.length > 0) this.#onDropped(dropped)
   }
 
   #call(call: ArchiveCall): Promise<unknown> {

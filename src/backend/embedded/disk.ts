@@ -14,6 +14,7 @@ import type { Flush, Recovered } from '../backend.js'
 import type { Retention, StoredKey } from './archive.js'
 import { DataDir } from './data-dir.js'
 import { DiskArchive } from './disk-archive.js'
+import type { OnTrouble } from './insist.js'
 import { Journal } from './journal.js'
 import { packUnended, unpackKept } from './kept.js'
 import { keyOf } from './keys.js'
@@ -28,7 +29,7 @@ export type DiskOptions = {
   /** Of the journal, about: past that, tasks that run for long are written anew so that its older files can go. */
   journalBytes: number
   /** Told when the disk takes nothing any more, and with null when it does again. */
-  onTrouble: (error: Error | null) => void
+  onTrouble: OnTrouble
 }
 
 /** What a task said, and its number in the journal. */
@@ -199,9 +200,9 @@ function keysOf(kept: StoredKey[], { found }: Recovery): StoredKey[] {
 /** Of those that write: while one has trouble, nothing is accepted. */
 class Trouble {
   readonly #errors = new Map<string, Error>()
-  readonly #onChange: (error: Error | null) => void
+  readonly #onChange: OnTrouble
 
-  constructor(onChange: (error: Error | null) => void) {
+  constructor(onChange: OnTrouble) {
     this.#onChange = onChange
   }
 

@@ -6,7 +6,7 @@
  * behind it is written or shown meanwhile: no gap, however long the disk is full. Only what nobody has been promised
  * yet (`mayFail`) is given up instead, so that its caller can be told.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
+import { insist, type OnTrouble } from './insist.js'
 import { RecordWriter } from './record.js'
 import { FRAME_BYTES, frame, Segment, syncDir } from './segment.js'
 
@@ -18,8 +18,7 @@ export type JournalOptions = {
   fileBytes: number
   /** The number of the first one, which must be new. */
   firstFile: number
-  /** Told when writing begins to fail, and with null when it works again. */
-  onTrouble: (error: Error | null) => void
+  onTrouble: OnTrouble
 }
 
 /** `process`: what the kernel has is asked to be on the disk this often while something is written. */
@@ -31,7 +30,6 @@ const SYNC_MS = 1000
 const GATHER = { busyBytes: 4096, ms: 3, fullBytes: 32_768 }
 /** As much comes together while one group is written before workers have to wait. */
 const ROOM_BYTES = 1_048_576
-const RETRY_MS = { first: 50, max: 1000 }
 
 /** What is written at once. */
 class Group {
@@ -191,21 +189,26 @@ export class Journal {
 
   /** False when the journal is closed and the disk does not take it. */
   async #write(group: Group): Promise<boolean> {
-    for (let retryMs = RETRY_MS.first; ; retryMs = Math.min(retryMs * 2, RETRY_MS.max)) {
-      try {
-        await this.#rotate()
-        // All of it was given up; the next one must not have to be the first to find room.
-        if (group.record.empty) await this.#segment.probe()
-        else await this.#append(group.record.bytes)
-        if (retryMs > RETRY_MS.first) this.#options.onTrouble(null)
-        return true
-      } catch (error) {
-        this.#options.onTrouble(error as Error)
-        group.shed(error as Error)
-        if (this.#closing) return false
-        await sleep(retryMs)
-      }
-    }
+    let failed = false
+    const written = await insist(
+      () => this.#tryToWrite(group),
+      (error) => {
+        failed = true
+        this.#options.onTrouble(error)
+        group.shed(error)
+        return !this.#closing
+      },
+    )
+    if (written && failed) this.#options.onTrouble(null)
+    return written === true
+  }
+
+  async #tryToWrite({ record }: Group): Promise<true> {
+    await this.#rotate()
+    // All of it was given up; the next one must not have to be the first to find room.
+    if (record.empty) await this.#segment.probe()
+    else await this.#append(record.bytes)
+    return true
   }
 
   async #append(bytes: Buffer): Promise<void> {
