@@ -11,8 +11,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Flush } from '../src/backend/backend.js'
 import { EmbeddedBackend, type EmbeddedOptions } from '../src/backend/embedded/embedded.js'
-import type { TaskEvent } from '../src/core/event.js'
-import { newTaskId, type TaskId } from '../src/core/id.js'
+import { newTaskId } from '../src/core/id.js'
+import { TaskLog } from '../src/log/task-log.js'
 import { percentile } from './journal/percentile.js'
 import { newTask } from './journal/task.js'
 
@@ -41,35 +41,37 @@ async function backendOf(kind: Kind, dir: string): Promise<EmbeddedBackend> {
 }
 
 /** Tasks that run, in a backend of that kind. */
-async function running(backend: EmbeddedBackend): Promise<TaskId[]> {
-  const ids: TaskId[] = []
+async function running(backend: EmbeddedBackend): Promise<TaskLog[]> {
+  const logs: TaskLog[] = []
   for (let ordinal = 1; ordinal <= TASKS; ordinal++) {
     const task = newTask(newTaskId(), ordinal)
-    void backend.enqueue(task, { task: task.id, seq: 1, at: 1, type: 'queued', position: 0 })
-    ids.push(task.id)
+    const log = new TaskLog(task.id, OPTIONS.maxRingEvents)
+    log.append({ task: task.id, seq: 1, at: 1, type: 'queued', position: 0 })
+    void backend.enqueue(task, log.eventAt(1))
+    logs.push(log)
   }
   for (let taken = 0; taken < TASKS; ) taken += (await backend.take('m', TASKS, new AbortController().signal)).length
-  return ids
+  return logs
 }
 
 async function cost(kind: Kind): Promise<Cost> {
   const dir = mkdtempSync(join(tmpdir(), 'rejoin-bench-'))
   const backend = await backendOf(kind, dir)
-  const ids = await running(backend)
-  const seqs = new Uint32Array(TASKS).fill(1)
+  const logs = await running(backend)
   const commitMs: number[] = []
   let next = 0
   const flush = (): Promise<void> => {
     const at = Date.now()
     const flushes: Flush[] = Array.from({ length: PER_FLUSH }, () => {
       const task = next++ % TASKS
-      const seq = (seqs[task] as number) + 1
-      seqs[task] = seq
-      const event: TaskEvent = { task: ids[task] as TaskId, seq, at, type: 'token', text: ` word${task}`, tokens: 1 }
-      return { id: ids[task] as TaskId, attempt: 1, events: [event], ids: [task] }
+      const log = logs[task] as TaskLog
+      const from = log.addedSeq
+      log.addToken(` word${task}`, 1, at)
+      return { id: log.task, attempt: 1, log, from, to: from + 1, ids: [task] }
     })
     const from = performance.now()
     return backend.append(flushes).then(() => {
+      for (const { log, to } of flushes) log.show(to)
       commitMs.push(performance.now() - from)
     })
   }

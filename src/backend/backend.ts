@@ -6,7 +6,7 @@
  * commit in the order in which they were made; one that cannot commit (a full disk) waits until it can.
  */
 import type { DeliveryStore } from '../core/delivery.js'
-import type { CanceledBy, TaskEvent } from '../core/event.js'
+import type { CanceledBy, Seq, TaskEvent } from '../core/event.js'
 import type { TaskId } from '../core/id.js'
 import type { Idempotency, Task, TaskStatus } from '../core/task.js'
 import type { TaskLog } from '../log/task-log.js'
@@ -26,10 +26,10 @@ export type Full = { type: 'full'; bound: FullBound; max: number }
 export type FullBound = 'queue' | 'bytes' | 'keys' | 'storage'
 
 /**
- * What one task said in one flush, and the ids of its tokens, which another attempt goes on from. `attempt` fences: a
- * worker that was given up cannot write any more.
+ * What one task said in one flush: the events of its log after `from` up to `to`, which are not visible yet, and the ids
+ * of their tokens, which another attempt goes on from. `attempt` fences: a worker that was given up cannot write any more.
  */
-export type Flush = { id: TaskId; attempt: number; events: TaskEvent[]; ids: number[] }
+export type Flush = { id: TaskId; attempt: number; log: TaskLog; from: Seq; to: Seq; ids: readonly number[] }
 
 /** A task and all that it has said. */
 export type Kept = { task: Task; log: TaskLog }
@@ -67,7 +67,8 @@ export interface Backend {
    * priority, then in order of arrival; every 16th one is the one that has waited longest, so that none waits for ever.
    */
   take(model: string, max: number, signal: AbortSignal): Promise<Task[]>
-  /** One record for many tasks; a terminal event ends our hold. Returns the ids that were refused as stale. */
+  /** One record for many tasks; a terminal event ends our hold. Returns the ids that were refused as stale: what they said
+   * is not to be shown. */
   append(flushes: Flush[]): Promise<TaskId[]>
   /** Resolves when whoever makes events may go on: at once, unless so many wait to be recorded that they should wait, too. */
   room(): Promise<void>

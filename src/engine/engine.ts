@@ -48,6 +48,8 @@ type Thread = {
    * or the main thread, all that was said meanwhile is heard before the next look.
    */
   silentLooks: number
+  /** Events that are recorded, which it has not been told. */
+  unacked: number
   /** Resolves when all that follows from its end is done. */
   life: Promise<void>
 }
@@ -64,6 +66,8 @@ const QUIET_LOOKS = 2
 const MAX_FAILED_LOADS = 5
 /** A conversation stays in its thread while that runs at most so many tasks more than another: an even load counts more. */
 const MAX_IMBALANCE = 1
+/** In so many parts a thread is told of what it may have in flight. */
+const ACKS = 4
 const RESPAWN_MS = { first: 50, max: 5000 }
 
 export class Engine {
@@ -195,7 +199,7 @@ export class Engine {
   #spawn(): void {
     const { port1, port2 } = new MessageChannel()
     const { source, maxInFlight } = this.#options
-    const thread: Thread = { port: port1, slots: 0, handles: new Set(), silentLooks: 0, life: Promise.resolve() }
+    const thread: Thread = { port: port1, slots: 0, handles: new Set(), silentLooks: 0, unacked: 0, life: Promise.resolve() }
     port1.on('message', (message: FromWorker) => this.#receive(thread, message))
     this.#threads.add(thread)
     thread.life = this.#pool.run({ source, port: port2, maxInFlight }, { transferList: [port2] }).then(
@@ -223,7 +227,7 @@ export class Engine {
           thread.handles.delete(handle)
           this.#threadOf.delete(handle)
         }
-        this.#listener.flush(message).then(() => post(thread, { type: 'ack', events: message.events }))
+        this.#listener.flush(message).then(() => this.#acknowledge(thread, message.events))
         if (message.ends.length > 0 || wasQuiet) this.#listener.free()
         return
       }
@@ -233,6 +237,14 @@ export class Engine {
       default:
         message satisfies never
     }
+  }
+
+  /** Every message wakes the thread, which costs as much as a few writes: so many at a time. */
+  #acknowledge(thread: Thread, events: number): void {
+    thread.unacked += events
+    if (thread.unacked < this.#options.maxInFlight / ACKS) return
+    post(thread, { type: 'ack', events: thread.unacked })
+    thread.unacked = 0
   }
 
   #look(): void {

@@ -32,9 +32,9 @@ import {
   mayRun,
   modelFailed,
   newRun,
-  progress,
+  newSaying,
+  nextProgress,
   type Run,
-  says,
 } from './run.js'
 
 export type DispatcherOptions = EngineOptions & { maxAttempts: number }
@@ -284,7 +284,8 @@ export class Dispatcher {
         if (run.startedAttempt === run.attempt) continue
         run.startedAttempt = run.attempt
         run.fruitless++
-        sayings.push(says(run, [{ type: 'started', attempt: run.attempt, model: this.model }]))
+        const started: EventBody = { type: 'started', attempt: run.attempt, model: this.model }
+        sayings.push(newSaying(run).say(started, Date.now()))
       } else {
         break
       }
@@ -305,13 +306,15 @@ export class Dispatcher {
 
   #record(flush: WorkerFlush): Promise<void> {
     const { holding } = this.#probation
-    const sayings = new Map<Run, Saying>()
+    const at = Date.now()
+    const sayings: Saying[] = []
+    const runs: Run[] = []
     const sayingOf = (run: Run): Saying => {
-      const known = sayings.get(run)
-      if (known) return known
-      const saying = says(run, [])
-      sayings.set(run, saying)
-      return saying
+      if (run.saying !== null) return run.saying
+      run.saying = newSaying(run)
+      sayings.push(run.saying)
+      runs.push(run)
+      return run.saying
     }
     for (const { handle, promptTokens, maxTokens } of flush.admitted) {
       const run = this.#byHandle.get(handle)
@@ -319,24 +322,26 @@ export class Dispatcher {
     }
     const { cells } = flush
     const logprobs = flush.logprobs.length > 0 ? new FlushLogprobs(flush.logprobs) : null
-    for (let at = 0; at < cells.length; ) {
-      const handle = cells[at] as Handle
+    for (let next = 0; next < cells.length; ) {
+      const handle = cells[next] as Handle
+      const text = cells[next + 1] as string
+      const tokens = cells[next + 2] as number
+      const firstId = next + 3
+      next = firstId + tokens
       const run = this.#byHandle.get(handle)
-      const text = cells[at + 1] as string
-      const tokens = cells[at + 2] as number
-      at += 3
-      const ids = cells.slice(at, at + tokens) as number[]
-      at += tokens
       if (!run) continue
-      run.ids.push(...ids)
-      run.fruitless = 0
-      this.#probation.proved(run)
-      run.firstTokenAt ??= Date.now()
-      const likely = logprobs?.take(handle, tokens) ?? null
       const saying = sayingOf(run)
-      saying.ids.push(...ids)
-      saying.bodies.push({ type: 'token', text, tokens, ...(likely === null ? {} : { logprobs: likely }) })
-      for (const percent of progress(run)) saying.bodies.push({ type: 'progress', percent })
+      for (let i = firstId; i < next; i++) {
+        saying.ids.push(cells[i] as number)
+        run.ids.push(cells[i] as number)
+      }
+      if (run.fruitless > 0) {
+        run.fruitless = 0
+        this.#probation.proved(run)
+      }
+      run.firstTokenAt ??= at
+      run.record.log.addToken(text, tokens, at, logprobs?.take(handle, tokens) ?? undefined)
+      for (let body = nextProgress(run); body; body = nextProgress(run)) saying.say(body, at)
     }
     const slotless: Run[] = []
     for (const end of flush.ends) {
@@ -355,7 +360,8 @@ export class Dispatcher {
         this.#over(run, ending(run, end), sayingOf(run))
       }
     }
-    this.#recorded = this.#recorder.record([...sayings.values()])
+    for (const run of runs) run.saying = null
+    this.#recorded = this.#recorder.record(sayings)
     // Now that their last words have their numbers.
     this.#settle(slotless)
     if (holding && !this.#probation.holding) this.#lookAgain()
@@ -379,14 +385,13 @@ export class Dispatcher {
   }
 
   /** Its attempt failed: the next one is announced, or these are its last words. */
-  #failed(run: Run, reason: string, { code, message }: Failure, saying = says(run, [])): Saying {
+  #failed(run: Run, reason: string, { code, message }: Failure, saying = newSaying(run)): Saying {
     const body = afterFailure(run, this.#options.maxAttempts, reason, { code, message })
     if (body.type !== 'retrying') return this.#over(run, body, saying)
     this.#leaveSlot(run)
     run.attempt = body.attempt
     saying.attempt = body.attempt
-    saying.bodies.push(body)
-    return saying
+    return saying.say(body, Date.now())
   }
 
   /** It has not ended. */
@@ -404,7 +409,7 @@ export class Dispatcher {
   }
 
   /** The run's last words; it is forgotten here. */
-  #over(run: Run, body: EventBody, saying = says(run, [])): Saying {
+  #over(run: Run, body: EventBody, saying = newSaying(run)): Saying {
     this.#leaveSlot(run)
     this.#pending.delete(run)
     this.#backoff.delete(run)
@@ -412,7 +417,6 @@ export class Dispatcher {
     this.#byTask.delete(run.record.task.id)
     this.#onOver()
     if (run.slotSince > 0) this.admission.observe(run.servedMs)
-    saying.bodies.push(body)
-    return saying
+    return saying.say(body, Date.now())
   }
 }

@@ -24,7 +24,7 @@ import { Deadlines } from './deadlines.js'
 import { Dispatcher } from './dispatcher.js'
 import { Pump } from './pump.js'
 import { TaskRecord } from './record.js'
-import { numbered, Recorder } from './recorder.js'
+import { Recorder, Saying } from './recorder.js'
 import { draining, full, refuseLongWait } from './refusals.js'
 import type { Registry } from './registry.js'
 import { Unread } from './unread.js'
@@ -213,9 +213,8 @@ export class Gateway {
     const record = new TaskRecord(task, new TaskLog(task.id, this.#options.maxRingEvents))
     // Registered before it is enqueued: a free slot takes it before this call goes on.
     this.#registry.add(record)
-    const queued = numbered(record, task.createdAt, { type: 'queued', position: ahead })
-    record.state.apply(queued)
-    record.log.append(queued)
+    const queued = record.add({ type: 'queued', position: ahead }, task.createdAt)
+    record.show(queued.seq)
     const enqueued = await this.#catalog.whileUncertain(record, () => this.#backend.enqueue(task, queued))
     if (enqueued.type === 'queued') {
       this.#deadlines.set(task)
@@ -475,18 +474,17 @@ export class Gateway {
     if (delivery !== null) this.#webhooks?.add(delivery)
   }
 
-  /** What is visible of a running task; null for one that is not running here. */
+  /** What a running task has said, visible or not; null for one that is not running here. */
   #checkpoint(id: TaskId): Recovered | null {
     const record = this.#registry.get(id)
     if (!record || record.state.ended) return null
     const { task, log, canceledBy } = record
     const ids = this.#dispatchers.get(task.model)?.idsOf(id) ?? []
-    // Some may belong to words that are not visible yet.
-    return { task, log, ids: ids.slice(0, log.tokens), canceledBy }
+    return { task, log, ids: [...ids], canceledBy }
   }
 
   #say(record: TaskRecord, body: EventBody): Promise<void> {
-    return this.#recorder.record([{ record, attempt: record.state.attempt, bodies: [body], ids: [] }])
+    return this.#recorder.record([new Saying(record, record.state.attempt).say(body, Date.now())])
   }
 
   /** A task of the process before, whose model this one does not have. */
@@ -511,8 +509,8 @@ export class Gateway {
   }
 
   /** It waits in a queue, is in a dispatcher's hands, or is about to be one of these or to say its last words. */
-  #hasOwner({ task, log, assigned }: TaskRecord): boolean {
-    if (this.#catalog.isUncertain(task.id) || assigned > log.lastSeq) return true
+  #hasOwner({ task, log }: TaskRecord): boolean {
+    if (this.#catalog.isUncertain(task.id) || log.addedSeq > log.lastSeq) return true
     return this.#backend.position(task.id) !== null || this.#dispatchers.get(task.model)?.has(task.id) === true
   }
 

@@ -1,19 +1,48 @@
 /**
- * The one way by which an event comes to be: numbered, recorded in the backend, then visible.
+ * The one way by which what a task says comes to be seen: recorded in the backend, then visible.
  *
  * Write-ahead: readers see an event only after the backend has it. Many tasks' words go in one append, and when it
  * has committed all of it becomes visible in one go; the readers that are behind mark themselves for the pump.
  */
 import type { Backend, Flush } from '../backend/backend.js'
-import { type EventBody, isTerminal, type TaskEvent } from '../core/event.js'
+import type { EventBody, Seq, TaskEvent } from '../core/event.js'
 import type { TaskId } from '../core/id.js'
+import type { TaskLog } from '../log/task-log.js'
 import type { TaskRecord } from './record.js'
 
-/** What one task has to say, in order, and the ids of its tokens. */
-export type Saying = { record: TaskRecord; attempt: number; bodies: EventBody[]; ids: number[] }
+/** What one task has to say: all that is added to its log from when this is made until it is recorded. */
+export class Saying implements Flush {
+  readonly record: TaskRecord
+  /** Of its tokens. */
+  readonly ids: number[] = []
+  readonly from: Seq
+  /** Set when it is recorded. */
+  to: Seq
+  attempt: number
 
-/** Side by side: an event, and the task that said it. */
-type Said = { records: TaskRecord[]; events: TaskEvent[] }
+  constructor(record: TaskRecord, attempt: number) {
+    this.record = record
+    this.attempt = attempt
+    this.from = record.log.addedSeq
+    this.to = this.from
+  }
+
+  get id(): TaskId {
+    return this.record.task.id
+  }
+
+  get log(): TaskLog {
+    return this.record.log
+  }
+
+  say(body: EventBody, at: number): this {
+    this.record.add(body, at)
+    return this
+  }
+}
+
+/** Side by side: a task, and up to where it has been recorded. */
+type Recorded = { records: TaskRecord[]; upTo: Seq[] }
 
 export class Recorder {
   readonly #backend: Backend
@@ -27,32 +56,25 @@ export class Recorder {
   /** Resolves when all of it is visible. */
   record(sayings: Saying[]): Promise<void> {
     if (sayings.length === 0) return Promise.resolve()
-    const at = Date.now()
-    const said: Said = { records: [], events: [] }
-    const flushes: Flush[] = []
-    for (const { record, attempt, bodies, ids } of sayings) {
-      const events = bodies.map((body) => numbered(record, at, body))
-      flushes.push({ id: record.task.id, attempt, events, ids })
-      for (const event of events) said.records.push(record) && said.events.push(event)
+    const recorded: Recorded = { records: [], upTo: [] }
+    for (const saying of sayings) {
+      saying.to = saying.log.addedSeq
+      recorded.records.push(saying.record)
+      recorded.upTo.push(saying.to)
     }
-    return this.#show(said, this.#backend.append(flushes))
+    return this.#show(recorded, this.#backend.append(sayings))
   }
 
-  // Nothing but the events themselves is held while they are being recorded: what lives that long is what the garbage
-  // collector has to copy, and at full speed that costs more than the recording.
-  async #show({ records, events }: Said, appended: Promise<TaskId[]>): Promise<void> {
+  // No more than this is held while it is being recorded: what lives that long is what the garbage collector has to
+  // copy, and at full speed that costs more than the recording.
+  async #show({ records, upTo }: Recorded, appended: Promise<TaskId[]>): Promise<void> {
     const stale = await appended
-    for (const [index, event] of events.entries()) {
-      if (stale.length > 0 && stale.includes(event.task)) continue
-      const record = records[index] as TaskRecord
-      record.state.apply(event)
-      record.log.append(event)
-      if (isTerminal(event)) this.#onEnd(record, event)
+    for (let i = 0; i < records.length; i++) {
+      const record = records[i] as TaskRecord
+      if (stale.length > 0 && stale.includes(record.task.id)) continue
+      record.show(upTo[i] as Seq)
+      const { end } = record.log
+      if (end !== null) this.#onEnd(record, end)
     }
   }
-}
-
-export function numbered(record: TaskRecord, at: number, body: EventBody): TaskEvent {
-  record.assigned++
-  return { task: record.task.id, seq: record.assigned, at, ...body }
 }

@@ -8,7 +8,7 @@ import type { EventBody } from '../core/event.js'
 import type { End, Handle } from '../engine/messages.js'
 import type { TaskLog } from '../log/task-log.js'
 import type { TaskRecord } from './record.js'
-import type { Saying } from './recorder.js'
+import { Saying } from './recorder.js'
 
 export type Run = {
   record: TaskRecord
@@ -31,6 +31,8 @@ export type Run = {
   maxTokens: number
   percent: number
   firstTokenAt: number | null
+  /** What it says in the flush of its worker that is being read. */
+  saying: Saying | null
 }
 
 export type Failure = { code: string; message: string }
@@ -49,6 +51,7 @@ export const newRun = (record: TaskRecord): Run => ({
   maxTokens: 0,
   percent: 0,
   firstTokenAt: null,
+  saying: null,
 })
 
 /** One that had started when its process ended. It is to say so as soon as it is to be started again. */
@@ -62,12 +65,7 @@ export const interruptedRun = (record: TaskRecord, ids: number[]): Run => ({
   firstTokenAt: record.log.firstTokenAt,
 })
 
-export const says = (run: Run, bodies: EventBody[], ids: number[] = []): Saying => ({
-  record: run.record,
-  attempt: run.attempt,
-  bodies,
-  ids,
-})
+export const newSaying = ({ record, attempt }: Run): Saying => new Saying(record, attempt)
 
 /** It is to be started anew, and its last attempt ended before it brought a token: perhaps its thread died of it. */
 export const isSuspect = (run: Run): boolean => run.fruitless > 0 && run.attempt > run.startedAttempt
@@ -83,14 +81,12 @@ export const modelFailed = (reason: string): EventBody => ({
   error: { code: 'model_failed', message: `no worker has the model: ${reason}` },
 })
 
-/** The quarters of the known work that were passed since the last time. */
-export function progress(run: Run): number[] {
-  const passed: number[] = []
-  while (run.maxTokens > 0 && run.percent < 100 && run.ids.length * 100 >= (run.percent + 25) * run.maxTokens) {
-    run.percent += 25
-    passed.push(run.percent)
-  }
-  return passed
+/** A quarter of the known work that was passed since the last time; to be asked until there is none. */
+export function nextProgress(run: Run): EventBody | null {
+  if (run.maxTokens === 0 || run.percent === 100) return null
+  if (run.ids.length * 100 < (run.percent + 25) * run.maxTokens) return null
+  run.percent += 25
+  return { type: 'progress', percent: run.percent }
 }
 
 /**

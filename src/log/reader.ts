@@ -13,9 +13,11 @@ import type { Place, TaskLog } from './task-log.js'
 export class Reader {
   readonly #log: TaskLog
   readonly wake: () => void
-  #place: Place
+  readonly #place: Place
   // Index of the first mark that may lie after the position.
   #mark = 0
+  /** Among the readers of its log, which keeps it. */
+  index = 0
 
   constructor(log: TaskLog, place: Place, wake: () => void) {
     this.#log = log
@@ -36,6 +38,11 @@ export class Reader {
     return this.#place.seq < this.#log.lastSeq
   }
 
+  /** It has been handed no token. */
+  get fresh(): boolean {
+    return this.#place.tokenEnd === 0
+  }
+
   /** The terminal event was handed out: nothing will follow. */
   get done(): boolean {
     return this.#log.ended && !this.behind
@@ -43,18 +50,20 @@ export class Reader {
 
   /** The next event, with neighbouring tokens merged up to about `maxBytes` of text; null when there is none yet. */
   next(maxBytes: number): Entry | null {
-    if (!this.behind) return null
-    this.#mark = this.#log.markAfter(this.#place.seq, this.#mark)
+    const place = this.#place
+    const { lastSeq } = this.#log
+    if (place.seq >= lastSeq) return null
+    this.#mark = this.#log.markAfter(place.seq, this.#mark)
     const mark = this.#log.markAt(this.#mark)
-    if (mark?.entry && mark.seq === this.#place.seq + 1) {
-      this.#place = mark
+    if (mark?.entry && mark.seq === place.seq + 1) {
+      place.seq = mark.seq
+      place.textEnd = mark.textEnd
+      place.tokenEnd = mark.tokenEnd
       return mark.entry
     }
     // Tokens up to the next event of another type; a checkpoint is a token itself and ends the stretch, too.
-    const last = mark === undefined ? this.#log.lastSeq : mark.entry ? mark.seq - 1 : mark.seq
-    const { entry, place } = this.#log.merge(this.#place, last, maxBytes)
-    this.#place = place
-    return entry
+    const border = mark === undefined ? lastSeq : mark.entry ? mark.seq - 1 : mark.seq
+    return this.#log.merge(place, Math.min(border, lastSeq), maxBytes)
   }
 
   /** False when it was closed before. */

@@ -4,7 +4,8 @@
  * An event here is 12 bytes: its end in the text (bytes), its end in tokens, and when it was said (ms since
  * the first event). Ends and not lengths, so that any stretch of neighbours is one subtraction. The ring
  * starts small, doubles up to its bound, then reuses its oldest slot; seq only grows, so an append is O(1).
- * What it overwrote it does not know: `has` says so, and the caller must not guess.
+ * What it overwrote it does not know: `has` says so, and the caller must not guess. Events that somebody still has to
+ * see are not overwritten: for them it grows over its bound.
  */
 import type { Seq } from '../core/event.js'
 
@@ -15,6 +16,9 @@ export class Ring {
   readonly #maxSlots: number
   #cells = new Uint32Array(FIRST_SLOTS * COLUMNS)
   #last: Seq = 0
+  /** What was before this is not here. */
+  #oldest: Seq = 1
+  #keepFrom: Seq = Number.POSITIVE_INFINITY
 
   /** `maxSlots` is rounded up to a power of two, so that a slot is a mask of the seq. */
   constructor(maxSlots: number) {
@@ -27,7 +31,7 @@ export class Ring {
 
   /** The oldest seq still here; `last + 1` when empty. */
   get first(): Seq {
-    return Math.max(1, this.#last - this.#slots + 1)
+    return Math.max(this.#oldest, this.#last - this.#slots + 1)
   }
 
   /** Bytes of memory. */
@@ -40,7 +44,9 @@ export class Ring {
   }
 
   append(textEnd: number, tokenEnd: number, at: number): Seq {
-    if (this.#last >= this.#slots && this.#slots < this.#maxSlots) this.#grow()
+    const slots = this.#slots
+    const overwritten = this.#last + 1 - slots
+    if (overwritten >= this.#oldest && (slots < this.#maxSlots || overwritten >= this.#keepFrom)) this.#grow()
     this.#last++
     const cell = this.#cell(this.#last)
     this.#cells[cell] = textEnd
@@ -49,10 +55,15 @@ export class Ring {
     return this.#last
   }
 
+  /** This event and those after it are not overwritten from now on. */
+  keepFrom(seq: Seq): void {
+    this.#keepFrom = seq
+  }
+
   /** The columns of the oldest seq still here and all after it, side by side: 12 bytes each. */
   dump(): Uint32Array {
     const from = this.#cell(this.first)
-    const used = Math.min(this.#last, this.#slots) * COLUMNS
+    const used = (this.#last - this.first + 1) * COLUMNS
     const head = this.#cells.subarray(from, Math.min(from + used, this.#cells.length))
     const cells = new Uint32Array(used)
     cells.set(head)
@@ -62,11 +73,9 @@ export class Ring {
 
   /** The ring that `dump` came from, or the newest part of it that fits; `last` is its newest seq. */
   static restore(maxSlots: number, last: Seq, cells: Uint32Array): Ring {
-    const count = cells.length / COLUMNS
-    // One that had overwritten events stays as small as it was: a larger one would claim to have them.
-    const ring = new Ring(count < last ? Math.min(maxSlots, count) : maxSlots)
-    while (ring.#slots < Math.min(count, ring.#maxSlots)) ring.#grow()
-    ring.#last = last - count
+    const ring = new Ring(maxSlots)
+    ring.#last = last - cells.length / COLUMNS
+    ring.#oldest = ring.#last + 1
     for (let at = 0; at < cells.length; at += COLUMNS) {
       ring.append(cells[at] as number, cells[at + 1] as number, cells[at + 2] as number)
     }
@@ -113,10 +122,13 @@ export class Ring {
     return ((seq - 1) & (this.#slots - 1)) * COLUMNS
   }
 
-  // Only before the first overwrite, so slot k still holds seq k + 1 and a plain copy keeps the order.
   #grow(): void {
-    const cells = new Uint32Array(this.#cells.length * 2)
-    cells.set(this.#cells)
-    this.#cells = cells
+    const from = this.first
+    const kept = this.dump()
+    this.#oldest = from
+    this.#cells = new Uint32Array(this.#cells.length * 2)
+    for (let at = 0; at < kept.length; at += COLUMNS) {
+      this.#cells.set(kept.subarray(at, at + COLUMNS), this.#cell(from + at / COLUMNS))
+    }
   }
 }

@@ -39,6 +39,11 @@ const tryCancel = (journal: Journal, ordinal: number): Promise<void> =>
 /** A disk that takes nothing while it is full. */
 function disk(t: TestContext): { full: boolean } {
   const state = { full: false }
+  const { appendNow } = Segment.prototype
+  t.mock.method(Segment.prototype, 'appendNow', function (this: Segment, bytes: Uint8Array) {
+    if (state.full) throw new Error('ENOSPC: no space left on device')
+    appendNow.call(this, bytes)
+  })
   for (const method of ['append', 'probe'] as const) {
     const works = Segment.prototype[method]
     t.mock.method(Segment.prototype, method, function (this: Segment, bytes: Uint8Array, sync: boolean) {

@@ -9,6 +9,7 @@ import type { EventBody, TaskEvent } from '../../src/core/event.js'
 import type { TaskId } from '../../src/core/id.js'
 import type { Task } from '../../src/core/task.js'
 import { TaskLog } from '../../src/log/task-log.js'
+import { flushOf, looseFlush } from '../flush.js'
 import { aTask } from '../task.js'
 import { until } from '../until.js'
 import { diskOptions, temporaryDir } from './disk.js'
@@ -39,16 +40,13 @@ const say = (
   id: TaskId,
   attempt: number,
   seq: number,
-  ...bodies: EventBody[]
-): Promise<TaskId[]> =>
-  backend.append([
-    {
-      id,
-      attempt,
-      events: bodies.map((body, index) => event(id, seq + index, body)),
-      ids: bodies.flatMap(({ type }, index) => (type === 'token' ? [seq + index] : [])),
-    },
-  ])
+  ...bodies: [EventBody, ...EventBody[]]
+): Promise<TaskId[]> => {
+  const [first, ...rest] = bodies
+  const events = rest.map((body, index) => event(id, seq + 1 + index, body))
+  const ids = bodies.flatMap(({ type }, index) => (type === 'token' ? [seq + index] : []))
+  return backend.append([looseFlush(attempt, [event(id, seq, first), ...events], ids)])
+}
 
 test('tasks that waited wait again, in their order, and what had started is given back with all that it said', async (t) => {
   const path = temporaryDir(t)
@@ -200,9 +198,10 @@ test('a task that runs while thousands come and go does not hold on to the journ
   let most = 0
   for (let seq = 2; seq < 2000; seq++) {
     const body = token(`${seq} and some more text to make the journal long; `)
-    await backend.append([{ id: long.id, attempt: 1, events: [event(long.id, seq, body)], ids: [seq] }])
-    logs.get(long.id)?.append(event(long.id, seq, body))
+    const log = logs.get(long.id) as TaskLog
     ids.push(seq)
+    await backend.append([flushOf(log, 1, [event(long.id, seq, body)], [seq])])
+    log.show(seq)
     most = Math.max(most, files())
   }
   await until('old files to be gone', () => files() <= 6)
@@ -257,8 +256,8 @@ test('a task that was kept elsewhere and had said nothing since needs the journa
   const speak = async (backend: EmbeddedBackend, task: Task, count: number): Promise<void> => {
     for (let i = 0; i < count; i++) {
       const said = event(task.id, logOf(task).lastSeq + 1, token(`${i} `))
-      await backend.append([{ id: task.id, attempt: 1, events: [said], ids: [] }])
-      logOf(task).append(said)
+      await backend.append([flushOf(logOf(task), 1, [said])])
+      logOf(task).show(said.seq)
     }
   }
   const files = (path: string): number => readdirSync(join(path, 'journal')).length

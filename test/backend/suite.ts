@@ -12,6 +12,7 @@ import type { CanceledBy, EventBody, TaskEvent } from '../../src/core/event.js'
 import { newTaskId, type TaskId } from '../../src/core/id.js'
 import type { Task, TaskStatus } from '../../src/core/task.js'
 import { TaskLog } from '../../src/log/task-log.js'
+import { looseFlush } from '../flush.js'
 import { aTask } from '../task.js'
 
 export type Make = (bounds: EmbeddedOptions, t: TestContext) => Promise<Backend & QueueView>
@@ -73,7 +74,7 @@ export function backendSuite(name: string, make: Make): void {
     return task.id
   }
   const say = (backend: Backend, id: TaskId, attempt: number, seq: number, body: EventBody): Promise<TaskId[]> =>
-    backend.append([{ id, attempt, events: [event(id, seq, body)], ids: [] }])
+    backend.append([looseFlush(attempt, [event(id, seq, body)])])
 
   describe(name, () => {
     test('gives tasks by priority, and equal ones in order of arrival', async (t) => {
@@ -397,7 +398,7 @@ export function backendSuite(name: string, make: Make): void {
       await say(backend, b, 3, 2, { type: 'token', text: 'x', tokens: 1 })
 
       const stale = await backend.append(
-        [a, b, c].map((id) => ({ id, attempt: 2, events: [event(id, 3, { type: 'progress', percent: 25 })], ids: [] })),
+        [a, b, c].map((id) => looseFlush(2, [event(id, 3, { type: 'progress', percent: 25 })])),
       )
 
       assert.deepEqual(stale, [b, c])

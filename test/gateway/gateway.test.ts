@@ -83,7 +83,7 @@ test('an event is visible only after the backend has it', async (t) => {
   const gateway = await openGateway(t, { backend })
   backend.hold()
   const record = await submit(gateway, script({ tokens: 3 }))
-  await until('words in the backend', () => backend.held.some(({ events }) => events.some(isToken)))
+  await until('words in the backend', () => backend.heldEvents().some(isToken))
   for (let turns = 0; turns < 20; turns++) await turn()
   const before = { seq: record.log.lastSeq, status: record.state.status, text: gateway.extras(record).text }
 

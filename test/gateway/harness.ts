@@ -31,6 +31,12 @@ export class GatedBackend extends EmbeddedBackend {
     })
   }
 
+  heldEvents(): TaskEvent[] {
+    return this.held.flatMap(({ log, from, to }) =>
+      Array.from({ length: to - from }, (_, index) => log.eventAt(from + 1 + index)),
+    )
+  }
+
   release(): void {
     this.#open()
   }

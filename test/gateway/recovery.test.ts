@@ -192,7 +192,7 @@ test('the embedded model goes on in another thread with the answer of an undistu
   const records = await Promise.all(prompts.map(ask))
   const reading = records.map((record) => whole(gateway, record))
   await until('a thread that waits', () => {
-    const events = backend.held.flatMap(({ events }) => events.filter(isToken))
+    const events = backend.heldEvents().filter(isToken)
     return events.length >= 16 && new Set(events.map(({ task }) => task)).size === 2
   })
   await gateway.dispatchers[0]?.engine.workers[0]?.terminate()

@@ -3,7 +3,6 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import type { TaskStatus } from '../../src/core/task.js'
 import type { TaskRecord } from '../../src/gateway/record.js'
-import { numbered } from '../../src/gateway/recorder.js'
 import { Registry } from '../../src/gateway/registry.js'
 import { aRecord } from '../task.js'
 
@@ -17,9 +16,7 @@ const added = (registry: Registry, owner = 'me'): TaskRecord => {
 }
 
 const end = (registry: Registry, record: TaskRecord): void => {
-  const event = numbered(record, Date.now(), { type: 'canceled', by: 'client' })
-  record.state.apply(event)
-  record.log.append(event)
+  record.show(record.add({ type: 'canceled', by: 'client' }, Date.now()).seq)
   registry.ended()
 }
 

@@ -2,12 +2,14 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { EmbeddedBackend } from '../../src/backend/embedded/embedded.js'
-import type { EventBody, TaskEvent } from '../../src/core/event.js'
+import type { EventBody, Seq, TaskEvent } from '../../src/core/event.js'
 import type { TaskId } from '../../src/core/id.js'
 import type { Task } from '../../src/core/task.js'
 import type { Gateway, GatewayOptions } from '../../src/gateway/gateway.js'
 import type { TaskRecord } from '../../src/gateway/record.js'
+import { TaskLog } from '../../src/log/task-log.js'
 import { diskOptions, temporaryDir } from '../backend/disk.js'
+import { flushOf } from '../flush.js'
 import { onnxSource } from '../model/answer.js'
 import { aSpec, aTask } from '../task.js'
 import {
@@ -44,19 +46,20 @@ async function restarted(t: TestContext, dir: string, gateway: Gateway, options:
 const found = (gateway: Gateway, { task }: TaskRecord): Promise<TaskRecord> => gateway.find('me', task.id)
 
 /** Accepts and takes a task, if it has not been, and has it say something. */
-const nextSeqs = new Map<TaskId, number>()
+const logs = new Map<TaskId, TaskLog>()
 async function says(backend: EmbeddedBackend, task: Task, attempt: number, bodies: EventBody[]): Promise<void> {
   const { id } = task
-  const event = (body: EventBody): TaskEvent => {
-    const seq = (nextSeqs.get(id) ?? 0) + 1
-    nextSeqs.set(id, seq)
-    return { task: id, seq, at: Date.now(), ...body }
-  }
-  if (!nextSeqs.has(id)) {
-    await backend.enqueue(task, event({ type: 'queued', position: 0 }))
+  const event = (body: EventBody, seq: Seq): TaskEvent => ({ task: id, seq, at: Date.now(), ...body })
+  if (!logs.has(id)) {
+    const log = new TaskLog(id, 1024)
+    logs.set(id, log)
+    log.append(event({ type: 'queued', position: 0 }, 1))
+    await backend.enqueue(task, log.eventAt(1))
     await backend.take('scripted', 1, new AbortController().signal)
   }
-  await backend.append([{ id, attempt, events: bodies.map(event), ids: [] }])
+  const log = logs.get(id) as TaskLog
+  const events = bodies.map((body, index) => event(body, log.addedSeq + 1 + index))
+  await backend.append([flushOf(log, attempt, events)])
 }
 
 function saidSoFar(gateway: Gateway, record: TaskRecord): TaskEvent[] {
@@ -219,7 +222,7 @@ test('a task that pauses for want of readers waits, and goes on when it is read'
   const after = await restarted(t, dir, before)
   const again = await found(after, record)
   await after.open()
-  const waited = [again.state.attempt, again.log.lastSeq === again.assigned, after.dispatchers[0]?.paused.size]
+  const waited = [again.state.attempt, again.log.lastSeq === again.log.addedSeq, after.dispatchers[0]?.paused.size]
   const events = await whole(after, again)
 
   assert.deepEqual(waited, [1, true, 1])

@@ -6,7 +6,7 @@
  * whole log. In memory, ended tasks are archived, too, and everything ends with the process.
  */
 import { type Delivery, type DeliveryStore, deliveryOf } from '../../core/delivery.js'
-import { type CanceledBy, isTerminal, type TaskEvent } from '../../core/event.js'
+import type { CanceledBy, TaskEvent } from '../../core/event.js'
 import type { TaskId } from '../../core/id.js'
 import type { Idempotency, Task, TaskStatus } from '../../core/task.js'
 import type {
@@ -171,8 +171,7 @@ export class EmbeddedBackend implements Backend, QueueView {
       }
       hold.attempt = flush.attempt
       words.push({ ordinal: hold.task.ordinal, flush })
-      const last = flush.events.at(-1)
-      if (last && isTerminal(last)) this.#holds.delete(flush.id)
+      if (flush.log.closed && flush.to === flush.log.addedSeq) this.#holds.delete(flush.id)
     }
     if (!this.#disk || words.length === 0) return Promise.resolve(stale)
     return this.#disk.append(words).then(() => stale)

@@ -5,6 +5,10 @@
  * write: the cost is per group and not per event. A write that fails is tried again until it succeeds, and nothing
  * behind it is written or shown meanwhile: no gap, however long the disk is full. Only what nobody has been promised
  * yet (`mayFail`) is given up instead, so that its caller can be told.
+ *
+ * With `process` a group is written at once by this thread: the kernel copies it in some 10 µs, a thread of its own would
+ * have it a millisecond later. Where a write may have to wait for the disk, while the file is being synced or after one
+ * that was slow, it is left to another thread, so that the event loop never waits.
  */
 import { insist, type OnTrouble } from './insist.js'
 import { RecordWriter } from './record.js'
@@ -23,6 +27,8 @@ export type JournalOptions = {
 
 /** `process`: what the kernel has is asked to be on the disk this often while something is written. */
 const SYNC_MS = 1000
+/** A write by this thread that took longer than `ms` tells of a disk that is busy: for `restMs` none is tried. */
+const SLOW = { ms: 5, restMs: 5000 }
 /**
  * A write costs some 40 µs, whatever is in it. So after a group of `busyBytes` the next one gathers for a moment, unless it
  * has `fullBytes` before: who waits for it, in the end, is a worker with a bound on what it has under way.
@@ -70,8 +76,10 @@ export class Journal {
   #scheduled = false
   /** When the next group is written, at the earliest, in ms of `performance.now`. */
   #notBefore = 0
+  /** Until then this thread does not write, in ms of `performance.now`. */
+  #slowUntil = 0
   #syncTimer: NodeJS.Timeout | null = null
-  #syncing: Promise<void> = Promise.resolve()
+  #syncing: Promise<void> | null = null
   /** Ends the time to gather. */
   #hurry: () => void = () => {}
   #idle: () => void = () => {}
@@ -149,24 +157,62 @@ export class Journal {
     if (this.#scheduled || this.#writing) return
     this.#scheduled = true
     // What the rest of this turn brings goes with it.
-    setImmediate(() => void this.#run())
+    setImmediate(() => {
+      this.#scheduled = false
+      if (this.#mayWriteNow() && this.#writeNow()) this.#idle()
+      else void this.#run()
+    })
   }
 
+  /** The kernel is likely to take it at once. */
+  #mayWriteNow(): boolean {
+    const { durability, fileBytes } = this.#options
+    if (durability === 'disk' || this.#syncing !== null || this.#segment.size >= fileBytes) return false
+    return !this.#open.record.empty && performance.now() >= this.#slowUntil
+  }
+
+  /** False when it did not succeed. */
+  #writeNow(): boolean {
+    const { bytes } = this.#open.record
+    frame(bytes)
+    const from = performance.now()
+    try {
+      this.#segment.appendNow(bytes)
+    } catch {
+      return false
+    }
+    const to = performance.now()
+    if (to - from > SLOW.ms) this.#slowUntil = to + SLOW.restMs
+    this.#swap().succeed()
+    this.#syncSoon()
+    return true
+  }
+
+  /** Writes by another thread, until there is nothing left, or this one may write again. */
   async #run(): Promise<void> {
-    this.#scheduled = false
     this.#writing = true
-    while (!this.#open.record.empty) {
+    let written = true
+    while (written && !this.#open.record.empty) {
       await this.#gather()
-      const group = this.#open
-      this.#open = this.#spare
-      this.#spare = group
-      this.#open.begin()
+      const group = this.#swap()
       if (group.record.end >= GATHER.busyBytes) this.#notBefore = performance.now() + GATHER.ms
-      if (await this.#write(group)) group.succeed()
-      else break
+      written = await this.#write(group)
+      if (!written) break
+      group.succeed()
+      if (this.#mayWriteNow()) break
     }
     this.#writing = false
-    this.#idle()
+    if (written && !this.#open.record.empty) this.#schedule()
+    else this.#idle()
+  }
+
+  /** The group that was open; another one takes what comes from now on. */
+  #swap(): Group {
+    const group = this.#open
+    this.#open = this.#spare
+    this.#spare = group
+    this.#open.begin()
+    return group
   }
 
   /** Until the group that is open may be written. */
@@ -234,7 +280,12 @@ export class Journal {
     this.#syncTimer ??= setTimeout(() => {
       this.#syncTimer = null
       // A disk that fails to sync will fail to take the next write or rotation, which deal with it.
-      this.#syncing = this.#segment.sync().catch(() => {})
+      this.#syncing = this.#segment
+        .sync()
+        .catch(() => {})
+        .finally(() => {
+          this.#syncing = null
+        })
     }, SYNC_MS).unref()
   }
 }

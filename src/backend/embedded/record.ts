@@ -2,10 +2,12 @@
  * One record of the journal: what was said in one group of appends, of many tasks, as bytes.
  *
  * A task is named by its ordinal. Token events, nearly all there are, are written field by field into one buffer that
- * is used again and again: no object and no buffer of its own per event. All else is msgpack. Numbers are little-endian.
+ * is used again and again, their text copied from the log: no object and no buffer of its own per event. All else is msgpack. Numbers are little-endian.
  */
 import type { CanceledBy, EventBody, Seq, TaskEvent } from '../../core/event.js'
 import type { Task } from '../../core/task.js'
+import type { LogVisitor, TaskLog } from '../../log/task-log.js'
+import type { Text } from '../../log/text.js'
 import { pack, unpackOwn } from '../../wire/msgpack.js'
 import { type PlainTask, plainTask, taskOf } from './kept.js'
 
@@ -20,7 +22,8 @@ export type JournalEntry =
   /** Somebody asked for its end while it ran. */
   | { type: 'cancel'; ordinal: number; by: CanceledBy }
 
-type Words = { attempt: number; events: readonly TaskEvent[]; ids: readonly number[] }
+/** Of a log, the events after `from` up to `to`. */
+type Words = { attempt: number; log: TaskLog; from: Seq; to: Seq; ids: readonly number[] }
 
 const KIND = { task: 1, words: 2, cancel: 3 } as const
 const BODY = { token: 0, other: 1 } as const
@@ -30,7 +33,7 @@ const FIRST_BYTES = 65_536
 const WORDS_BYTES = 40
 const EVENT_BYTES = 32
 
-export class RecordWriter {
+export class RecordWriter implements LogVisitor {
   readonly #headerBytes: number
   #buffer: Buffer
   #view: DataView
@@ -77,48 +80,31 @@ export class RecordWriter {
     this.#packed(KIND.cancel, [ordinal, by])
   }
 
-  words(ordinal: number, { attempt, events, ids }: Words): void {
+  words(ordinal: number, { attempt, log, from, to, ids }: Words): void {
     this.#reserve(WORDS_BYTES + ids.length * 4)
     this.#u8(KIND.words)
     this.#f64(ordinal)
     this.#u32(attempt)
-    this.#u32(events[0]?.seq ?? 0)
-    this.#u32(events.length)
+    this.#u32(from + 1)
+    this.#u32(to - from)
     this.#u32(ids.length)
     for (const id of ids) this.#i32(id)
-    for (const event of events) this.#event(event)
+    log.visit(from, to, this)
   }
 
-  #event(event: TaskEvent): void {
-    if (event.type !== 'token' || event.logprobs) {
-      const { task, seq, at, ...body } = event
-      this.#reserve(EVENT_BYTES)
-      this.#f64(at)
-      this.#packed(BODY.other, body)
-      return
-    }
-    // A UTF-16 unit takes at most 3 bytes.
-    this.#reserve(EVENT_BYTES + event.text.length * 3)
-    this.#f64(event.at)
+  event({ task, seq, at, ...body }: TaskEvent): void {
+    this.#reserve(EVENT_BYTES)
+    this.#f64(at)
+    this.#packed(BODY.other, body)
+  }
+
+  token(at: number, tokens: number, text: Text, from: number, to: number): void {
+    this.#reserve(EVENT_BYTES + to - from)
+    this.#f64(at)
     this.#u8(BODY.token)
-    this.#u32(event.tokens)
-    this.#text(event.text)
-  }
-
-  /** Short ASCII, as most tokens are, is copied here: calling into native code costs more than that. */
-  #text(text: string): void {
-    const at = this.#end
-    let end = at + 4
-    for (let i = 0; i < text.length; i++) {
-      const unit = text.charCodeAt(i)
-      if (unit > 0x7f || i > 64) {
-        end = at + 4 + this.#buffer.write(text, at + 4, 'utf8')
-        break
-      }
-      this.#buffer[end++] = unit
-    }
-    this.#view.setUint32(at, end - at - 4, true)
-    this.#end = end
+    this.#u32(tokens)
+    this.#u32(to - from)
+    this.#end = text.copy(from, to, this.#buffer, this.#end)
   }
 
   #packed(kind: number, value: unknown): void {
