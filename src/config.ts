@@ -137,6 +137,13 @@ export const OPTIONS = {
     'Events per task whose borders are kept (12 bytes each, as they come); older text stays, merged.',
   ),
   'max-in-flight': integer('N', 1024, 1, MIB, 'Token events on their way from a worker before it waits.'),
+  'max-merge-ms': integer(
+    'MS',
+    25,
+    0,
+    10_000,
+    'When writes to readers come late, how long they wait, at most, for more tokens to go into each; never a first token.',
+  ),
   'retention-ms': integer(
     'MS',
     DAY_MS,

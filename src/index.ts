@@ -60,6 +60,7 @@ export async function start(given: Partial<Config> = {}, logger: Logger = SILENT
       stallMs: config['stall-ms'],
       maxRingEvents: config['max-ring-events'],
       maxReaders: config['max-readers'],
+      maxMergeMs: config['max-merge-ms'],
       disconnectGraceMs: config['disconnect-grace-ms'],
       webhooks: webhookOptions(config),
       retentionMs: config['retention-ms'],

@@ -3,8 +3,9 @@
  *
  * A model step blocks the thread, so the port is emptied by hand between steps; a cancel therefore acts before
  * the next step. What a step said goes out as one flush: at once when it holds somebody's first token or an end,
- * or when the loop is about to wait; else neighbours gather for at most a millisecond. At most `maxInFlight`
- * token events are on their way to the main thread: a fast model waits there rather than fill its memory.
+ * or when the last one was sent a moment ago; else what comes until then gathers, since every flush wakes the main
+ * thread and is a turn of its loop. At most `maxInFlight` token events are on their way there: a fast model waits rather
+ * than fill its memory.
  *
  * While there are tasks the main thread hears something between steps, four times a second if it can be: whoever stays
  * silent for long hangs.
@@ -16,7 +17,8 @@ import type { Model, SlotOutput } from '../model/model.js'
 import type { End, FromWorker, Handle, ToWorker, WorkerFlush } from './messages.js'
 import { type Piece, StopScanner } from './stop.js'
 
-const GATHER_MS = 1
+/** From one flush to the next, unless that cannot wait or has so many events. */
+const GATHER_MS = 2
 const GATHER_EVENTS = 256
 // Prefills between two steps: enough to fill free slots fast, not so many that running streams stutter.
 const ADMIT_MS = 5
@@ -53,8 +55,8 @@ export class BatchLoop {
   #wake: () => void = () => {}
   #flush: WorkerFlush = emptyFlush()
   #urgent = false
-  #gatheringSince = 0
   #failedSteps = 0
+  #sentAt = 0
   #postedAt = 0
 
   constructor(model: Model, port: MessagePort, maxInFlight: number) {
@@ -86,9 +88,13 @@ export class BatchLoop {
       const mayRun = this.#inFlight + this.#flush.events < this.#maxInFlight
       const idleMs = mayRun ? this.#model.idleMs() : Number.POSITIVE_INFINITY
       if (idleMs <= 0) await this.#step()
-      if (this.#urgent || idleMs > 0 || this.#gathered()) this.#send()
+      const gatherMs = this.#gatherMs()
+      if (this.#urgent || gatherMs <= 0) this.#send()
       this.#giveSign()
-      if (idleMs > 0 && this.#waiting.length === 0) await this.#wait(idleMs)
+      // A token that falls due while others gather is said with them.
+      if (idleMs > 0 && this.#waiting.length === 0) {
+        await this.#wait(this.#flush.events > 0 ? gatherMs : Math.max(idleMs, gatherMs))
+      }
     }
   }
 
@@ -237,7 +243,6 @@ export class BatchLoop {
   }
 
   #cell(row: Row, { text, ids }: Piece): void {
-    if (this.#flush.events === 0) this.#gatheringSince = performance.now()
     this.#flush.cells.push(row.handle, text, ids.length, ...ids)
     this.#flush.events++
     if (row.logprobs) this.#flush.logprobs.push([row.handle, row.logprobs.splice(0, ids.length)])
@@ -264,9 +269,10 @@ export class BatchLoop {
     this.#urgent = true
   }
 
-  #gathered(): boolean {
-    const { events } = this.#flush
-    return events >= GATHER_EVENTS || (events > 0 && performance.now() - this.#gatheringSince >= GATHER_MS)
+  /** Until what was said may be sent; 0 or less: now. */
+  #gatherMs(): number {
+    if (this.#flush.events >= GATHER_EVENTS) return 0
+    return this.#sentAt + GATHER_MS - performance.now()
   }
 
   #send(): void {
@@ -276,6 +282,7 @@ export class BatchLoop {
     this.#inFlight += flush.events
     this.#flush = emptyFlush()
     this.#post(flush)
+    this.#sentAt = this.#postedAt
   }
 
   #giveSign(): void {

@@ -199,7 +199,14 @@ export class Engine {
   #spawn(): void {
     const { port1, port2 } = new MessageChannel()
     const { source, maxInFlight } = this.#options
-    const thread: Thread = { port: port1, slots: 0, handles: new Set(), silentLooks: 0, unacked: 0, life: Promise.resolve() }
+    const thread: Thread = {
+      port: port1,
+      slots: 0,
+      handles: new Set(),
+      silentLooks: 0,
+      unacked: 0,
+      life: Promise.resolve(),
+    }
     port1.on('message', (message: FromWorker) => this.#receive(thread, message))
     this.#threads.add(thread)
     thread.life = this.#pool.run({ source, port: port2, maxInFlight }, { transferList: [port2] }).then(

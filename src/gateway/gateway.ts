@@ -42,6 +42,8 @@ export type GatewayOptions = CatalogOptions & {
   stallMs: number
   maxRingEvents: number
   maxReaders: number
+  /** How long a late round of writes waits for more to be said, see `Pump`. */
+  maxMergeMs: number
   /** How long a task with `on_disconnect: "cancel"` waits for its next reader. */
   disconnectGraceMs: number
   /** Null: tasks with a webhook are refused. */
@@ -62,7 +64,7 @@ const LAST_WORDS_MS = 2000
 
 export class Gateway {
   /** Connections mark themselves here when a reader of theirs falls behind. */
-  readonly pump = new Pump()
+  readonly pump: Pump
   readonly #options: GatewayOptions
   readonly #backend: Backend & QueueView
   readonly #catalog: Catalog
@@ -89,6 +91,7 @@ export class Gateway {
     this.#options = options
     this.#backend = backend
     this.#logger = logger
+    this.pump = new Pump(options.maxMergeMs)
     this.#catalog = new Catalog(options, backend)
     this.#recorder = new Recorder(backend, (record, end) => this.#ended(record, end))
     const { webhooks } = options
@@ -361,12 +364,13 @@ export class Gateway {
     else await this.#endAll(drainMs)
     await Promise.all(embedded)
     // The last words are visible, and connections are closed next.
-    this.pump.run()
+    this.pump.flush()
   }
 
   async close(): Promise<void> {
     this.#draining = true
     clearInterval(this.#sweeper)
+    this.pump.close()
     this.#unread.close()
     this.#webhooks?.close()
     this.#deadlines.close()

@@ -1,31 +1,131 @@
 /**
  * The connections that are behind, each once, until they have been given a chance to write.
  *
- * A flush of a worker makes many readers fall behind; each only marks its connection. Once per turn of the event
- * loop, when all flushes that had arrived are visible, every marked connection writes once, all that it misses: the
- * number of writes is what costs. An idle loop comes to it at once, a busy one merges more into each write.
+ * The number of socket writes is what costs. So a flush of a worker only marks connections, and a round visits each of
+ * them once, in the order in which they fell behind; each writes all that it misses, up to a bounded piece. While the loop
+ * has time a round begins at once. When a round was late, the next one waits for as long as that, and what is said
+ * meanwhile is merged: half of the loop's time at most goes into writes, and the less often each connection is written,
+ * the less they cost. The wait is bounded, and nobody's first token takes part in it.
+ *
+ * A long round is interrupted, so that requests and cancels have their turn.
  */
+import { Lateness } from './lateness.js'
+
 export interface Pumpable {
-  /** Writes what it misses, as far as its socket takes it; never waits and never throws. */
+  /** For the pump alone: since when it waits for its chance, in ms of `performance.now`; 0 when it does not. */
+  behindSince: number
+  /** Writes what it misses, as far as its socket takes it, up to a piece; marks itself when there is more. Never waits and
+   * never throws. */
   pump(): void
 }
 
-export class Pump {
-  #behind = new Set<Pumpable>()
-  #scheduled = false
+/** A round that ends within this time from when it was due is on time. */
+const ON_TIME_MS = 2
+/** Of one turn of the event loop, about. */
+const SLICE_MS = 8
+/** The clock is looked at after so many connections. */
+const STRIDE = 16
 
-  mark(connection: Pumpable): void {
-    this.#behind.add(connection)
-    if (this.#scheduled) return
-    this.#scheduled = true
-    setImmediate(() => this.run())
+export class Pump {
+  /** From an event's record to its bytes in the kernel's hands. */
+  readonly lateness = new Lateness()
+  readonly #maxMergeMs: number
+  /** They go ahead of the round. */
+  #urgent: Pumpable[] = []
+  /** For the next round. */
+  #behind: Pumpable[] = []
+  /** The round that is under way, and its next connection. */
+  #round: Pumpable[] = []
+  #next = 0
+  #dueAt = 0
+  /** The next round begins then, at the earliest, in ms of `performance.now`. */
+  #notBefore = 0
+  #immediate = false
+  #timer: NodeJS.Timeout | null = null
+
+  /** @param maxMergeMs how long a round waits at most for more to be said */
+  constructor(maxMergeMs: number) {
+    this.#maxMergeMs = maxMergeMs
   }
 
-  /** Gives them that chance now, for those who cannot wait for the turn's end. */
-  run(): void {
-    this.#scheduled = false
-    const behind = this.#behind
-    this.#behind = new Set()
-    for (const connection of behind) connection.pump()
+  /** @param urgent it has not been given a token yet */
+  mark(connection: Pumpable, urgent = false): void {
+    if (connection.behindSince > 0) return
+    const now = performance.now()
+    connection.behindSince = now
+    if (urgent) this.#urgent.push(connection)
+    else this.#behind.push(connection)
+    if (this.#immediate) return
+    if (urgent || now >= this.#notBefore) this.#soon()
+    else this.#timer ??= setTimeout(() => this.#run(), this.#notBefore - now)
+  }
+
+  /** Gives all of them their chance now, for those who cannot wait. */
+  flush(): void {
+    for (const waiting of [this.#urgent.splice(0), this.#round.splice(this.#next), this.#behind.splice(0)]) {
+      for (const connection of waiting) this.#serve(connection)
+    }
+  }
+
+  close(): void {
+    if (this.#timer) clearTimeout(this.#timer)
+  }
+
+  #soon(): void {
+    this.#immediate = true
+    setImmediate(() => {
+      this.#immediate = false
+      this.#run()
+    })
+  }
+
+  #run(): void {
+    if (this.#timer) clearTimeout(this.#timer)
+    this.#timer = null
+    const urgent = this.#urgent
+    this.#urgent = []
+    for (const connection of urgent) this.#serve(connection)
+    const from = performance.now()
+    if (this.#next === this.#round.length && !this.#begin(from)) return
+    const until = from + SLICE_MS
+    while (this.#next < this.#round.length) {
+      this.#serve(this.#round[this.#next++] as Pumpable)
+      if (this.#next % STRIDE === 0 && performance.now() >= until) break
+    }
+    if (this.#next < this.#round.length) this.#soon()
+    else this.#end()
+  }
+
+  /** False when it is too early, or nobody is behind. */
+  #begin(now: number): boolean {
+    const [first] = this.#behind
+    if (!first) return false
+    if (now < this.#notBefore) {
+      this.#timer = setTimeout(() => this.#run(), this.#notBefore - now)
+      return false
+    }
+    this.#dueAt = Math.max(first.behindSince, this.#notBefore)
+    this.#round = this.#behind
+    this.#behind = []
+    return true
+  }
+
+  #end(): void {
+    this.#round = []
+    this.#next = 0
+    const now = performance.now()
+    const late = now - this.#dueAt
+    this.#notBefore = late < ON_TIME_MS ? 0 : now + Math.min(late, this.#maxMergeMs)
+    if (this.#behind.length === 0 || this.#immediate) return
+    if (now >= this.#notBefore) this.#soon()
+    else this.#timer ??= setTimeout(() => this.#run(), this.#notBefore - now)
+  }
+
+  #serve(connection: Pumpable): void {
+    const since = connection.behindSince
+    connection.behindSince = 0
+    connection.pump()
+    const now = performance.now()
+    this.lateness.record(now - since, now)
   }
 }

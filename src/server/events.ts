@@ -1,9 +1,9 @@
 /**
  * One SSE response that follows a task: a reader on one side, a socket on the other.
  *
- * It writes while the socket takes bytes and stops at the first write that does not fit; what happens meanwhile
- * costs nothing, because the reader is a position. When the socket drains it writes one piece at a time, in which
- * all missed tokens are merged. The response ends after the terminal event, and only once its bytes are out.
+ * It writes a piece at each chance that the pump gives it, in which all missed tokens are merged, and stops at the first
+ * that does not fit; what happens meanwhile costs nothing, because the reader is a position. The response ends with the
+ * terminal event, and not while earlier bytes wait for the socket.
  *
  * Habits of uWebSockets.js that matter to a stalled reader: it cuts a response 10 s after a write that did not fit,
  * unless `onWritable` comes before; `resume` sets these 10 s anew, but stops polling for `onWritable` until the next
@@ -42,6 +42,7 @@ export class EventStream implements Pumpable, Beating, OpenAnswer {
   readonly #gateway: Gateway
   readonly #streams: Streams
   readonly #reader: Reader
+  behindSince = 0
   #room = true
   /** From the first write that did not fit until `onWritable`. */
   #stall: Beating | null = null
@@ -61,7 +62,7 @@ export class EventStream implements Pumpable, Beating, OpenAnswer {
     this.#exchange = exchange
     this.#gateway = gateway
     this.#streams = streams
-    this.#reader = gateway.attach(record, after, () => gateway.pump.mark(this))
+    this.#reader = gateway.attach(record, after, () => gateway.pump.mark(this, this.#reader.fresh))
     exchange.onAborted(() => this.#leave())
     exchange.res.onWritable(() => {
       this.#write(this.#piece() || SSE_NOTHING)
@@ -80,11 +81,19 @@ export class EventStream implements Pumpable, Beating, OpenAnswer {
 
   pump(): void {
     if (!this.#exchange.open) return
-    while (this.#room && this.#reader.behind) this.#write(this.#piece())
-    if (!this.#room || !(this.#reader.done || this.#finishing)) return
-    this.#leave()
-    if (this.#reader.done) this.#exchange.end()
-    else this.#exchange.cut()
+    if (this.#room && this.#reader.behind) {
+      const piece = this.#piece()
+      // With its last bytes, so that it costs one write.
+      if (this.#reader.done) this.#end(piece)
+      else this.#write(piece)
+    }
+    if (!this.#room || !this.#exchange.open) return
+    if (this.#reader.behind) this.#gateway.pump.mark(this)
+    else if (this.#reader.done) this.#end('')
+    else if (this.#finishing) {
+      this.#leave()
+      this.#exchange.cut()
+    }
   }
 
   /** Where the task goes on in the next process, its reader loses the connection and comes back with its position. */
@@ -95,6 +104,11 @@ export class EventStream implements Pumpable, Beating, OpenAnswer {
 
   beat(): void {
     if (this.#room && this.#exchange.open) this.#write(SSE_KEEP_ALIVE)
+  }
+
+  #end(piece: string): void {
+    this.#leave()
+    this.#exchange.end(piece)
   }
 
   /** The frames of what it misses, up to about `PIECE_BYTES`. */

@@ -130,11 +130,11 @@ export class Exchange {
     return room
   }
 
-  /** Ends an answer that was begun. */
-  end(): void {
+  /** Ends an answer that was begun, with its last piece. */
+  end(last: string): void {
     if (!this.#open) return
     this.#open = false
-    this.res.cork(() => this.res.end())
+    this.res.cork(() => this.res.end(last))
   }
 
   /** Ends an answer that was begun and is not whole, so that the client can tell: its connection breaks. */

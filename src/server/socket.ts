@@ -172,6 +172,7 @@ class Connection implements Pumpable, Beating {
   readonly #options: SocketOptions
   readonly #logger: Logger
   readonly #caller = authenticate()
+  behindSince = 0
   readonly #subscriptions = new Map<string, Subscription>()
   // Those with something to write, in the order of their turns.
   readonly #behind = new Set<Subscription>()
@@ -220,9 +221,11 @@ class Connection implements Pumpable, Beating {
   /** Writes what is behind, a round at a time, while the socket has room. */
   pump(): void {
     if (!this.#open || this.#behind.size === 0) return
+    let left = HIGH_WATER_BYTES
     this.#ws.cork(() => {
-      while (this.#open && this.#behind.size > 0 && this.#room) this.#round()
+      while (this.#open && this.#behind.size > 0 && left > 0 && this.#room) left -= this.#round(left)
     })
+    if (this.#open && this.#behind.size > 0 && this.#room) this.#gateway.pump.mark(this)
   }
 
   beat(): void {
@@ -244,16 +247,23 @@ class Connection implements Pumpable, Beating {
     return this.#ws.getBufferedAmount() < HIGH_WATER_BYTES
   }
 
-  #round(): void {
+  /** One event of each, up to about so many bytes; returns how many they were. */
+  #round(maxBytes: number): number {
+    let bytes = 0
     for (const subscription of this.#behind) {
-      if (!this.#room) return
+      if (bytes >= maxBytes || !this.#room) break
       // To the back of the line; a set keeps the order of insertion, and this loop would meet it again.
       this.#behind.delete(subscription)
       const entry = subscription.reader.next(PIECE_BYTES)
-      if (entry) this.#ws.send(this.#format.entry(entry), this.#format.binary)
+      if (entry) {
+        const frame = this.#format.entry(entry)
+        bytes += frame.length
+        this.#ws.send(frame, this.#format.binary)
+      }
       if (subscription.reader.behind) this.#behind.add(subscription)
       else if (subscription.reader.done) this.#drop(subscription)
     }
+    return bytes
   }
 
   async #obey(frame: ClientFrame, bytes: number): Promise<void> {
@@ -334,7 +344,7 @@ class Connection implements Pumpable, Beating {
     if (!known) this.#checkSubscriptions()
     const reader = this.#gateway.attach(record, after, () => {
       this.#behind.add(subscription)
-      this.#gateway.pump.mark(this)
+      this.#gateway.pump.mark(this, reader.fresh)
     })
     const subscription: Subscription = { record, reader }
     if (known) this.#drop(known)

@@ -26,11 +26,12 @@ export async function waitFor<T>(
   answers.check()
   return new Promise((resolve) => {
     const waiting: Pumpable = {
+      behindSince: 0,
       pump: () => {
         if (enough(reader)) finish()
       },
     }
-    const reader = gateway.attach(record, after, () => gateway.pump.mark(waiting))
+    const reader = gateway.attach(record, after, () => gateway.pump.mark(waiting, reader.fresh))
     const leave = (): boolean => {
       clearTimeout(timer)
       answers.remove(open)

@@ -5,11 +5,20 @@
  */
 import type { Entry } from '../core/entry.js'
 import type { RejoinError } from '../core/errors.js'
+import type { TaskEvent } from '../core/event.js'
 import type { TaskState } from '../core/state.js'
 
 export const entryJson = (entry: Entry): string => {
-  entry.json ??= JSON.stringify(entry.event)
+  entry.json ??= eventJson(entry.event)
   return entry.json
+}
+
+/** As `JSON.stringify`; a token, as nearly all are, in a third of its time. */
+function eventJson(event: TaskEvent): string {
+  if (event.type !== 'token' || event.logprobs) return JSON.stringify(event)
+  const { task, seq, at, text, tokens, from } = event
+  const merged = from === undefined ? '' : `,"from":${from}`
+  return `{"task":"${task}","seq":${seq},"at":${at},"type":"token","text":${JSON.stringify(text)},"tokens":${tokens}${merged}}`
 }
 
 /** What a task object tells beside its state. */

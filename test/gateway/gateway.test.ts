@@ -260,7 +260,7 @@ test('an idle gateway drains at once', async (t) => {
 test('a connection that falls behind many times in one turn is pumped once', async (t) => {
   const gateway = makeGateway(t)
   let pumped = 0
-  const connection = { pump: () => pumped++ }
+  const connection = { behindSince: 0, pump: () => pumped++ }
 
   for (let i = 0; i < 10; i++) gateway.pump.mark(connection)
   const before = pumped

@@ -75,6 +75,7 @@ export function makeGateway(t: TestContext, given: Options = {}): Gateway {
     maxInFlight: 1024,
     stallMs: 60_000,
     maxReaders: 1000,
+    maxMergeMs: 25,
     maxCachedBytes: 10_000_000,
     disconnectGraceMs: 5000,
     webhooks: null,
