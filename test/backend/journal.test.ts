@@ -200,3 +200,33 @@ test('whoever makes more is told to wait when much waits to be written', async (
 
   assert.equal(before, false)
 })
+
+test('a group is with the kernel when the turn of the loop in which it came is over', async (t) => {
+  const { journal, dir } = await open(t)
+  const before = cancel(journal, 1)
+  void cancel(journal, 2)
+
+  await new Promise((resolve) => setImmediate(resolve))
+
+  assert.deepEqual(records(dir), [[1, 2]])
+  await before
+  await journal.close()
+})
+
+test('after a write that was slow others write for a while, and the loop does not wait for the disk', async (t) => {
+  const { appendNow } = Segment.prototype
+  let now = 0
+  t.mock.method(Segment.prototype, 'appendNow', function (this: Segment, bytes: Uint8Array) {
+    now++
+    appendNow.call(this, bytes)
+    const until = performance.now() + 6
+    while (performance.now() < until);
+  })
+  const { journal, dir } = await open(t)
+
+  for (let ordinal = 1; ordinal <= 5; ordinal++) await cancel(journal, ordinal)
+  await journal.close()
+
+  assert.equal(now, 1)
+  assert.deepEqual(records(dir), [[1], [2], [3], [4], [5]])
+})

@@ -475,3 +475,67 @@ test('logprobs are dumped and restored with their tokens', () => {
 
   assert.deepEqual(drain(readerAt(restored, 1)), [event(2, likely('b', 1, 1))])
 })
+
+test('what was added is not visible until it is shown, and readers are told then', () => {
+  const log = logOf({ type: 'queued', position: 0 }, token('a'))
+  let woken = 0
+  const reader = readerAt(log, 2, () => woken++)
+
+  log.addToken('b', 1, FIRST_AT + 3)
+  log.addToken('c', 1, FIRST_AT + 4)
+  log.add(event(5, COMPLETED))
+  const hidden = [
+    log.lastSeq,
+    log.text(),
+    log.tokens,
+    log.ended,
+    log.end,
+    reader.next(100),
+    woken,
+    log.attach(3, NOTHING),
+  ]
+  log.show(3)
+  const first = drain(reader)
+  const between = [log.text(), log.ended, [...log.markEvents()].length]
+  log.show(5)
+
+  assert.deepEqual(hidden, [2, 'a', 1, false, null, null, 0, { type: 'ahead', last: 2 }])
+  assert.deepEqual(first, [event(3, token('b'))])
+  assert.deepEqual(between, ['ab', false, 1])
+  assert.deepEqual(drain(reader), [event(4, token('c')), event(5, COMPLETED)])
+  assert.deepEqual([log.text(), log.ended, reader.done, woken], ['abc', true, true, 2])
+})
+
+test('a ring does not overwrite what nobody has seen yet, however much that is', () => {
+  const log = logOf({ type: 'queued', position: 0 })
+  const reader = readerAt(log, 1)
+  for (let seq = 2; seq <= 200; seq++) log.addToken(`${seq},`, 1, FIRST_AT + seq)
+
+  log.show(200)
+
+  assert.deepEqual(
+    drain(reader, 0),
+    Array.from({ length: 199 }, (_, index) => event(index + 2, token(`${index + 2},`))),
+  )
+})
+
+test('a log is visited event by event, visible or not, as it was said', () => {
+  const said = [{ type: 'queued', position: 0 } as const, token('a'), token('🦊é'), token('', 2)]
+  const more: EventBody[] = [{ type: 'progress', percent: 25 }, token('z'), COMPLETED]
+  const log = logOf(...said)
+  for (const body of more) log.add(event(log.addedSeq + 1, body))
+
+  const seen: EventBody[] = []
+  const target = Buffer.alloc(100)
+  log.visit(1, 7, {
+    token: (_at, tokens, text, from, to) =>
+      seen.push(token(target.toString('utf8', 7, text.copy(from, to, target, 7)), tokens)),
+    event: ({ task, seq, at, ...body }) => seen.push(body),
+  })
+
+  assert.deepEqual(seen, [...said.slice(1), ...more])
+  assert.deepEqual(
+    [1, 3, 6, 7].map((seq) => log.eventAt(seq)),
+    [event(1, said[0] as EventBody), event(3, token('🦊é')), event(6, token('z')), event(7, COMPLETED)],
+  )
+})
