@@ -35,6 +35,7 @@ const PACKAGES: Record<string, string> = {
   lmdb: 'backend',
   'fs-native-extensions': 'backend',
   'uWebSockets.js': 'server',
+  'prom-client': 'server',
   pino: 'top',
 }
 

@@ -254,6 +254,16 @@ export class Gateway {
     return this.#catalog.list(owner, before, limit, status)
   }
 
+  /** Tasks that wait, of all models. */
+  get queueDepth(): number {
+    return this.#backend.depth
+  }
+
+  /** Events that were recorded since the start, without the first one of each task. */
+  get recordedEvents(): number {
+    return this.#recorder.events
+  }
+
   /** Webhooks that have not been delivered yet. */
   get pendingWebhooks(): number {
     return this.#webhooks?.pending ?? 0

@@ -29,6 +29,8 @@ const STRIDE = 16
 export class Pump {
   /** From an event's record to its bytes in the kernel's hands. */
   readonly lateness = new Lateness()
+  /** How many chances to write were given. */
+  served = 0
   readonly #maxMergeMs: number
   /** They go ahead of the round. */
   #urgent: Pumpable[] = []
@@ -125,6 +127,7 @@ export class Pump {
     const since = connection.behindSince
     connection.behindSince = 0
     connection.pump()
+    this.served++
     const now = performance.now()
     this.lateness.record(now - since, now)
   }

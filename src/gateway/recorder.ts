@@ -47,6 +47,8 @@ type Recorded = { records: TaskRecord[]; upTo: Seq[] }
 export class Recorder {
   readonly #backend: Backend
   readonly #onEnd: (record: TaskRecord, end: TaskEvent) => void
+  /** That are visible, since the start of the process. */
+  events = 0
 
   constructor(backend: Backend, onEnd: (record: TaskRecord, end: TaskEvent) => void) {
     this.#backend = backend
@@ -72,6 +74,7 @@ export class Recorder {
     for (let i = 0; i < records.length; i++) {
       const record = records[i] as TaskRecord
       if (stale.length > 0 && stale.includes(record.task.id)) continue
+      this.events += (upTo[i] as Seq) - record.log.lastSeq
       record.show(upTo[i] as Seq)
       const { end } = record.log
       if (end !== null) this.#onEnd(record, end)

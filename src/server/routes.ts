@@ -7,6 +7,7 @@
 import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js'
 import { RejoinError } from '../core/errors.js'
 import type { Logger } from '../core/logger.js'
+import type { Metrics } from './metrics.js'
 import type { NativeApi } from './native.js'
 import type { OpsApi } from './ops.js'
 import type { Page } from './page.js'
@@ -18,12 +19,13 @@ const MAX_SHOWN = 200
 type Method = 'GET' | 'POST' | 'DELETE'
 /** Called in the request's first turn, with the values of the path's `:parts`. */
 type Handler = (exchange: Exchange, ...parts: string[]) => void | Promise<void>
-type Apis = { native: NativeApi; ops: OpsApi; page: Page }
+type Apis = { native: NativeApi; ops: OpsApi; metrics: Metrics; page: Page }
 
-const table = ({ native, ops, page }: Apis): Record<string, Partial<Record<Method, Handler>>> => ({
+const table = ({ native, ops, metrics, page }: Apis): Record<string, Partial<Record<Method, Handler>>> => ({
   '/': { GET: (x) => page.get(x) },
   '/healthz': { GET: (x) => ops.health(x) },
   '/readyz': { GET: (x) => ops.readiness(x) },
+  '/metrics': { GET: (x) => metrics.get(x) },
   '/v1/models': { GET: (x) => ops.models(x) },
   '/v1/models/:model': { GET: (x, model = '') => ops.model(x, model) },
   '/v1/tasks': { GET: (x) => native.list(x), POST: (x) => native.submit(x) },

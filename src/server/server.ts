@@ -8,6 +8,7 @@ import type { Logger } from '../core/logger.js'
 import type { Gateway } from '../gateway/gateway.js'
 import { STALL_BEAT_MS, type Streams } from './events.js'
 import { KeepAlive } from './keep-alive.js'
+import { Metrics } from './metrics.js'
 import { NativeApi } from './native.js'
 import { OpenAnswers } from './open-answers.js'
 import { OpsApi } from './ops.js'
@@ -42,7 +43,8 @@ export class Server {
     this.#sockets = new SocketApi(gateway, beats.idle, options, logger)
     const native = new NativeApi(gateway, this.#streams, options.maxBodyBytes)
     this.#app.ws('/v1/ws', this.#sockets.behavior)
-    route(this.#app, { native, ops: new OpsApi(gateway), page: new Page() }, logger)
+    const apis = { native, ops: new OpsApi(gateway), metrics: new Metrics(gateway), page: new Page() }
+    route(this.#app, apis, logger)
   }
 
   /** Returns the port. @throws when the address cannot be had */
