@@ -129,6 +129,13 @@ export const OPTIONS = {
   'max-readers': integer('N', 100_000, 1, BILLION, 'Readers at once: streams, subscriptions and waiting requests.'),
   'max-sockets': integer('N', 20_000, 1, BILLION, 'WebSockets at once.'),
   'max-subscriptions': integer('N', 10_000, 1, BILLION, 'Tasks that one WebSocket may follow.'),
+  'max-unsent-bytes': integer(
+    'BYTES',
+    32_768,
+    1024,
+    1_073_741_824,
+    'Bytes that wait for a client that does not read, about, per stream or socket; the rest is only a position.',
+  ),
   'max-ring-events': integer(
     'N',
     1_048_576,

@@ -79,6 +79,7 @@ export async function start(given: Partial<Config> = {}, logger: Logger = SILENT
       maxFrameBytes: config['max-frame-bytes'],
       maxSockets: config['max-sockets'],
       maxSubscriptions: config['max-subscriptions'],
+      maxUnsentBytes: config['max-unsent-bytes'],
       keepAliveMs: config['keep-alive-ms'],
     },
     gateway,

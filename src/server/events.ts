@@ -20,15 +20,14 @@ import type { Beating, KeepAlive } from './keep-alive.js'
 import type { OpenAnswer, OpenAnswers } from './open-answers.js'
 import type { Exchange } from './request.js'
 
-/** Text in one merged event, and frames in one write: what a full socket can have buffered is about this. */
-export const PIECE_BYTES = 32_768
-
 /** Under the 10 s of uWebSockets.js, by more than the 4 s from one of its looks to the next. */
 export const STALL_BEAT_MS = 5000
 
 /** Where a stream is known while it is open. */
 export type Streams = {
   answers: OpenAnswers
+  /** Text in one merged event, and frames in one write: what a full socket can have buffered is about this. */
+  pieceBytes: number
   beats: {
     /** For streams that have nothing to say. */
     idle: KeepAlive
@@ -43,6 +42,7 @@ export class EventStream implements Pumpable, Beating, OpenAnswer {
   readonly #streams: Streams
   readonly #reader: Reader
   behindSince = 0
+  bucket = 0
   #room = true
   /** From the first write that did not fit until `onWritable`. */
   #stall: Beating | null = null
@@ -111,11 +111,12 @@ export class EventStream implements Pumpable, Beating, OpenAnswer {
     this.#exchange.end(piece)
   }
 
-  /** The frames of what it misses, up to about `PIECE_BYTES`. */
+  /** The frames of what it misses, up to about `pieceBytes`. */
   #piece(): string {
+    const { pieceBytes } = this.#streams
     let frames = ''
-    while (frames.length < PIECE_BYTES) {
-      const entry = this.#reader.next(PIECE_BYTES)
+    while (frames.length < pieceBytes) {
+      const entry = this.#reader.next(pieceBytes)
       if (entry === null) break
       frames += sseFrame(entry)
     }
@@ -135,7 +136,7 @@ export class EventStream implements Pumpable, Beating, OpenAnswer {
   #wrote(room: boolean): void {
     this.#room = room
     if (room || this.#stall) return
-    this.#stall = { beat: () => this.#holdOut() }
+    this.#stall = { bucket: 0, beat: () => this.#holdOut() }
     this.#streams.beats.stalled.add(this.#stall)
   }
 

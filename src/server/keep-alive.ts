@@ -4,6 +4,8 @@
  * Ten thousand idle streams then cost a bucket's worth of writes per tick, spread over the period, and no timer each.
  */
 export interface Beating {
+  /** For the wheel alone: the bucket that it is in. */
+  bucket: number
   beat(): void
 }
 
@@ -11,7 +13,6 @@ const BUCKETS = 16
 
 export class KeepAlive {
   readonly #buckets = Array.from({ length: BUCKETS }, () => new Set<Beating>())
-  readonly #bucketOf = new WeakMap<Beating, Set<Beating>>()
   readonly #timer: NodeJS.Timeout
   #turn = 0
 
@@ -21,13 +22,12 @@ export class KeepAlive {
 
   /** First beat after one period. */
   add(beating: Beating): void {
-    const bucket = this.#bucket(this.#turn + BUCKETS - 1)
-    bucket.add(beating)
-    this.#bucketOf.set(beating, bucket)
+    beating.bucket = (this.#turn + BUCKETS - 1) % BUCKETS
+    this.#buckets[beating.bucket]?.add(beating)
   }
 
   remove(beating: Beating): void {
-    this.#bucketOf.get(beating)?.delete(beating)
+    this.#buckets[beating.bucket]?.delete(beating)
   }
 
   close(): void {
@@ -35,11 +35,7 @@ export class KeepAlive {
   }
 
   #tick(): void {
-    for (const beating of this.#bucket(this.#turn)) beating.beat()
+    for (const beating of this.#buckets[this.#turn % BUCKETS] ?? []) beating.beat()
     this.#turn++
-  }
-
-  #bucket(turn: number): Set<Beating> {
-    return this.#buckets[turn % BUCKETS] as Set<Beating>
   }
 }

@@ -17,13 +17,13 @@ import { entryJson, eventsPage, taskObject } from '../wire/json.js'
 import { parseInteger, parsePosition, parseSeconds } from '../wire/query.js'
 import { parseJson, parseTaskRequest } from '../wire/request.js'
 import { authenticate } from './auth.js'
-import { EventStream, PIECE_BYTES, type Streams } from './events.js'
+import { EventStream, type Streams } from './events.js'
 import type { Exchange } from './request.js'
 import { waitFor } from './waiting.js'
 
 const MAX_WAIT_S = 60
-/** A page ends at its limit, or with the item that takes it past so much text. */
-const PAGE = { default: 100, max: 1000, textBytes: 1_048_576 }
+/** A page ends at its limit, or with the item that takes it past so much text. A merged event of it has up to `eventBytes`. */
+const PAGE = { default: 100, max: 1000, textBytes: 1_048_576, eventBytes: 32_768 }
 const MAX_KEY_CHARACTERS = 255
 const STATUSES: readonly string[] = ['queued', 'running', 'completed', 'failed', 'canceled'] satisfies TaskStatus[]
 
@@ -176,7 +176,7 @@ function upTo<T>(limit: number, maxBytes: number, items: Iterable<T>, bytesOf: (
 }
 
 function* missed(reader: Reader): Generator<Entry> {
-  for (let entry = reader.next(PIECE_BYTES); entry; entry = reader.next(PIECE_BYTES)) yield entry
+  for (let entry = reader.next(PAGE.eventBytes); entry; entry = reader.next(PAGE.eventBytes)) yield entry
 }
 
 /** The header wins over the query: a reconnecting EventSource sends both, and only the header moves on. */

@@ -16,6 +16,7 @@ import { errorObject } from '../wire/json.js'
 const COPIED = ['accept', 'idempotency-key', 'if-none-match', 'last-event-id'] as const
 type Copied = (typeof COPIED)[number]
 
+const NO_HEADERS = {}
 type Headers = Iterable<readonly [string, string]>
 
 const REQUEST_ID = /^[\w.:-]{1,128}$/
@@ -23,10 +24,10 @@ const REQUEST_ID = /^[\w.:-]{1,128}$/
 export class Exchange {
   readonly res: HttpResponse
   readonly method: string
-  readonly path: string
+  path: string
   readonly requestId: string
-  readonly #headers: Partial<Record<Copied, string>> = {}
-  readonly #query: string
+  #headers: Partial<Record<Copied, string>> = {}
+  #query: string
   readonly #contentLength: number
   #open = true
   #onAborted: () => void = () => {}
@@ -86,7 +87,8 @@ export class Exchange {
         }
         // A copy: uWebSockets.js takes the chunk back when this returns.
         chunks.push(Buffer.from(chunk.slice(0)))
-        if (isLast) resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks))
+        // The handler lives as long as the answer does, which may be a stream: its body must not.
+        if (isLast) resolve(chunks.length === 1 ? (chunks.pop() as Buffer) : Buffer.concat(chunks.splice(0)))
       })
       if (this.#contentLength > maxBytes) tooLarge(this.#contentLength)
     })
@@ -124,6 +126,10 @@ export class Exchange {
   /** Begins an answer that goes on; `first` is its first piece. Returns false when the socket is full already. */
   begin(headers: Headers, first: () => boolean): boolean {
     let room = false
+    // It may go on for long, and nobody asks for these again.
+    this.path = ''
+    this.#query = ''
+    this.#headers = NO_HEADERS
     this.#head(200, headers, () => {
       room = first()
     })

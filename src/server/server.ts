@@ -39,7 +39,7 @@ export class Server {
   constructor(options: ServerOptions, gateway: Gateway, logger: Logger) {
     this.#options = options
     const beats = { idle: new KeepAlive(options.keepAliveMs), stalled: new KeepAlive(STALL_BEAT_MS) }
-    this.#streams = { answers: new OpenAnswers(), beats }
+    this.#streams = { answers: new OpenAnswers(), pieceBytes: options.maxUnsentBytes, beats }
     this.#sockets = new SocketApi(gateway, beats.idle, options, logger)
     const native = new NativeApi(gateway, this.#streams, options.maxBodyBytes)
     this.#app.ws('/v1/ws', this.#sockets.behavior)

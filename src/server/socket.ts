@@ -3,7 +3,7 @@
  *
  * Each subscription is a reader. What is behind is written round by round, one event per task and round, so that no
  * task's backlog holds up another's live tokens, and only while the socket has room: a client that does not read
- * costs its positions and at most about `HIGH_WATER_BYTES` of buffer. A bad frame is answered, not punished;
+ * costs its positions and at most about twice `maxUnsentBytes` of buffer. A bad frame is answered, not punished;
  * three in a row are.
  */
 import type { HttpRequest, HttpResponse, us_socket_context_t, WebSocket, WebSocketBehavior } from 'uWebSockets.js'
@@ -22,12 +22,17 @@ import { entryJson, errorObject, taskObject } from '../wire/json.js'
 import { entryMsgpack, pack, unpack } from '../wire/msgpack.js'
 import { parseJson, parseTaskRequest } from '../wire/request.js'
 import { authenticate } from './auth.js'
-import { PIECE_BYTES } from './events.js'
 import type { Beating, KeepAlive } from './keep-alive.js'
 import { checkedId, newSeed } from './native.js'
 import { Exchange } from './request.js'
 
-export type SocketOptions = { maxFrameBytes: number; maxSockets: number; maxSubscriptions: number }
+export type SocketOptions = {
+  maxFrameBytes: number
+  maxSockets: number
+  maxSubscriptions: number
+  /** In a socket that has so much unsent nothing more is put. */
+  maxUnsentBytes: number
+}
 
 /** How the frames of one subprotocol look. */
 type Format = {
@@ -57,7 +62,6 @@ const KNOWN = FORMATS.map(({ name }) => name).join(', ')
 
 /** Over `maxFrameBytes`: a frame up to here is received whole, to be answered with a close code. */
 const HEADROOM_BYTES = 16_777_216
-const HIGH_WATER_BYTES = 65_536
 /** Answers that a client makes us buffer by asking without reading; past this it is closed. */
 const MAX_UNREAD_BYTES = 4_194_304
 const MAX_STRIKES = 3
@@ -173,6 +177,7 @@ class Connection implements Pumpable, Beating {
   readonly #logger: Logger
   readonly #caller = authenticate()
   behindSince = 0
+  bucket = 0
   readonly #subscriptions = new Map<string, Subscription>()
   // Those with something to write, in the order of their turns.
   readonly #behind = new Set<Subscription>()
@@ -221,7 +226,7 @@ class Connection implements Pumpable, Beating {
   /** Writes what is behind, a round at a time, while the socket has room. */
   pump(): void {
     if (!this.#open || this.#behind.size === 0) return
-    let left = HIGH_WATER_BYTES
+    let left = this.#options.maxUnsentBytes
     this.#ws.cork(() => {
       while (this.#open && this.#behind.size > 0 && left > 0 && this.#room) left -= this.#round(left)
     })
@@ -244,7 +249,7 @@ class Connection implements Pumpable, Beating {
   }
 
   get #room(): boolean {
-    return this.#ws.getBufferedAmount() < HIGH_WATER_BYTES
+    return this.#ws.getBufferedAmount() < this.#options.maxUnsentBytes
   }
 
   /** One event of each, up to about so many bytes; returns how many they were. */
@@ -254,7 +259,7 @@ class Connection implements Pumpable, Beating {
       if (bytes >= maxBytes || !this.#room) break
       // To the back of the line; a set keeps the order of insertion, and this loop would meet it again.
       this.#behind.delete(subscription)
-      const entry = subscription.reader.next(PIECE_BYTES)
+      const entry = subscription.reader.next(this.#options.maxUnsentBytes)
       if (entry) {
         const frame = this.#format.entry(entry)
         bytes += frame.length
