@@ -256,18 +256,3 @@ test('an idle gateway drains at once', async (t) => {
 
   assert.equal(gateway.draining, true)
 })
-
-test('a connection that falls behind many times in one turn is pumped once', async (t) => {
-  const gateway = makeGateway(t)
-  let pumped = 0
-  const connection = { behindSince: 0, pump: () => pumped++ }
-
-  for (let i = 0; i < 10; i++) gateway.pump.mark(connection)
-  const before = pumped
-  await turn()
-  const after = pumped
-  gateway.pump.mark(connection)
-  await turn()
-
-  assert.deepEqual([before, after, pumped], [0, 1, 2])
-})
