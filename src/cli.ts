@@ -1,13 +1,15 @@
 #!/usr/bin/env node
 /**
- * The command line: argv and environment to a running gateway, signals to an orderly end.
+ * The command line: argv and environment to a running gateway, or to a load test of one; signals to an orderly end.
  *
  * Exit codes: 0 after an orderly end, 1 when the gateway cannot run, 2 when an option is wrong. A user's mistake is
  * one line, never a stack trace.
  */
 import { pino } from 'pino'
-import { ConfigError, helpText, readConfig } from './config.js'
+import { helpText, options } from './config.js'
+import { ConfigError } from './core/options.js'
 import { type Running, start } from './index.js'
+import { loadTest } from './load/command.js'
 
 const SAMPLE_PROMPT = 'Tell me a story about a fox who lost a kite.'
 const EXIT = { failed: 1, usage: 2 } as const
@@ -16,13 +18,19 @@ const EXIT = { failed: 1, usage: 2 } as const
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
 
 try {
-  const { help, ...config } = readConfig(process.argv.slice(2), process.env)
-  if (help) process.stdout.write(helpText())
-  else await serve(config)
+  const [command, ...argv] = process.argv.slice(2)
+  if (command === 'load') process.exitCode = await loadTest(argv, process.env)
+  else await gateway(command === 'serve' ? argv : process.argv.slice(2))
 } catch (error) {
   // One line, also where a path or a library's message has more.
   process.stderr.write(`rejoin: ${(error as Error).message.replaceAll(/\s*\n\s*/g, ' ')}\n`)
   process.exit(error instanceof ConfigError ? EXIT.usage : EXIT.failed)
+}
+
+async function gateway(argv: string[]): Promise<void> {
+  const { help, ...config } = options.read(argv, process.env)
+  if (help) process.stdout.write(helpText())
+  else await serve(config)
 }
 
 async function serve(config: Parameters<typeof start>[0] & { 'log-level': string; model: string[] }): Promise<void> {

@@ -1,47 +1,13 @@
 /**
- * Every option, in one table: flags, environment, `--help` and the README's table come from it.
- *
- * A flag wins over its variable, which wins over the default. What cannot be read is refused with one line that
- * names the option, its range and the value given; nothing falls back in silence. Read once, by `cli.ts`.
+ * The options of the gateway. Read once, by `cli.ts`, and passed down as values.
  */
 import { availableParallelism } from 'node:os'
-import { parseArgs } from 'node:util'
-
-type Kind = 'integer' | 'text' | 'texts'
-
-type Option = {
-  kind: Kind
-  /** As it is shown: what the value stands for. */
-  value: string
-  default: number | string | string[]
-  /** How the default is shown, where its value depends on the machine. */
-  defaultShown?: string
-  min?: number
-  max?: number
-  allowed?: readonly string[]
-  help: string
-}
+import { integer, Options, type OptionTable, type ValuesOf } from './core/options.js'
 
 const MIB = 1_048_576
 const DAY_MS = 86_400_000
 const BILLION = 1_000_000_000
-export const DURABILITIES = ['process', 'disk', 'none'] as const
 export const LOG_LEVELS = ['silent', 'error', 'warn', 'info'] as const
-
-const integer = (
-  value: string,
-  fallback: number,
-  min: number,
-  max: number,
-  help: string,
-): Option & { kind: 'integer' } => ({
-  kind: 'integer',
-  value,
-  default: fallback,
-  min,
-  max,
-  help,
-})
 
 export const OPTIONS = {
   port: integer('N', 8080, 0, 65_535, 'Port to listen on; 0 takes any free one.'),
@@ -56,7 +22,7 @@ export const OPTIONS = {
     kind: 'text',
     value: 'KIND',
     default: 'process',
-    allowed: DURABILITIES,
+    allowed: ['process', 'disk', 'none'],
     help: 'What a task that was accepted, and what was shown of it, survives: `process` the end of the process, `disk` a loss of power, too, `none` neither (nothing is written).',
   },
   'journal-mb': integer(
@@ -209,108 +175,17 @@ export const OPTIONS = {
     allowed: LOG_LEVELS,
     help: 'What goes to stderr, as JSON lines: `silent`, `error`, `warn` or `info`.',
   },
-} as const satisfies Record<string, Option>
-
-export type OptionName = keyof typeof OPTIONS
-
-type ValueOf<K extends Kind> = K extends 'integer' ? number : K extends 'texts' ? string[] : string
+} as const satisfies OptionTable
 
 /** A checked value for every option, by its flag's name. */
-export type Config = { -readonly [N in OptionName]: ValueOf<(typeof OPTIONS)[N]['kind']> }
+export type Config = ValuesOf<typeof OPTIONS>
 
-/** An option or value that cannot be used: one line for the user. */
-export class ConfigError extends Error {}
+export const options = new Options(OPTIONS, 'REJOIN_')
 
-export const NAMES = Object.keys(OPTIONS) as OptionName[]
+export const helpText = (): string => `Usage: rejoin [options]           a gateway
+       rejoin load [options]      a load test of one, see rejoin load --help
 
-export const envName = (name: OptionName): string => `REJOIN_${name.toUpperCase().replaceAll('-', '_')}`
+${options.helpRows()}
 
-/** Values by name, as a program gives them; the rest have their defaults.
- * @throws ConfigError */
-export function checkConfig(given: Partial<Config>): Config {
-  const unknown = Object.keys(given).find((name) => !(name in OPTIONS))
-  if (unknown !== undefined) throw new ConfigError(`no option is named ${unknown}`)
-  return read((name) => {
-    const value: unknown = given[name]
-    if (value === undefined) return undefined
-    if (OPTIONS[name].kind !== 'texts') return [String(value)]
-    if (Array.isArray(value)) return value.map(String)
-    throw new ConfigError(`${name} must be a list, got ${JSON.stringify(value)}`)
-  })
-}
-
-/** @throws ConfigError */
-export function readConfig(argv: string[], env: Record<string, string | undefined>): Config & { help: boolean } {
-  const { help, values } = parseFlags(argv)
-  return { ...read((name) => values.get(name) ?? fromEnv(name, env)), help }
-}
-
-export function helpText(): string {
-  const rows = NAMES.map((name) => [
-    `--${name} ${OPTIONS[name].value}`,
-    `${OPTIONS[name].help} [${shownDefault(name)}]`,
-  ])
-  const width = Math.max(...rows.map(([flag = '']) => flag.length))
-  const lines = rows.map(([flag = '', help = '']) => `  ${flag.padEnd(width)}  ${help}`)
-  return `Usage: rejoin [options]\n\n${lines.join('\n')}\n\nEvery option is an environment variable, too: --max-queue is REJOIN_MAX_QUEUE.\n`
-}
-
-/** The README's table. */
-export function markdownTable(): string {
-  const rows = NAMES.map(
-    (name) =>
-      `| \`--${name} ${OPTIONS[name].value}\` | \`${envName(name)}\` | \`${shownDefault(name)}\` | ${OPTIONS[name].help} |`,
-  )
-  return ['| option | variable | default | |', '| --- | --- | --- | --- |', ...rows].join('\n')
-}
-
-function shownDefault(name: OptionName): string {
-  const option: Option = OPTIONS[name]
-  return option.defaultShown ?? String(option.default)
-}
-
-function parseFlags(argv: string[]): { help: boolean; values: Map<OptionName, string[]> } {
-  const options = Object.fromEntries(NAMES.map((name) => [name, { type: 'string', multiple: true } as const]))
-  try {
-    const { values } = parseArgs({ args: argv, options: { ...options, help: { type: 'boolean', short: 'h' } } })
-    const given: { [name: string]: unknown } = values
-    const named = NAMES.flatMap((name) => (given[name] ? [[name, given[name] as string[]] as const] : []))
-    return { help: given.help === true, values: new Map(named) }
-  } catch (error) {
-    // Node's message is a paragraph with advice; its first sentence says it.
-    throw new ConfigError((error as Error).message.split(/\.\s/)[0])
-  }
-}
-
-function fromEnv(name: OptionName, env: Record<string, string | undefined>): string[] | undefined {
-  const value = env[envName(name)]
-  if (value === undefined || value === '') return undefined
-  return OPTIONS[name].kind === 'texts' ? value.split(',') : [value]
-}
-
-function read(given: (name: OptionName) => string[] | undefined): Config {
-  const entries = NAMES.map((name) => [name, check(name, given(name))])
-  // One value of its option's kind for every name: `check` made them so.
-  return Object.fromEntries(entries) as Config
-}
-
-function check(name: OptionName, given: string[] | undefined): number | string | string[] {
-  const option: Option = OPTIONS[name]
-  if (given === undefined) return option.default
-  if (option.kind === 'texts') return given
-  // Given twice, the last one counts, as in most programs.
-  const text = given.at(-1) as string
-  if (option.kind === 'integer') return checkInteger(name, option, text)
-  // Where that is the default it stands for none.
-  if (text === '' && option.default !== '') throw new ConfigError(`--${name} must not be empty`)
-  if (option.allowed && !option.allowed.includes(text)) {
-    throw new ConfigError(`--${name} must be one of ${option.allowed.join(', ')}, got ${JSON.stringify(text)}`)
-  }
-  return text
-}
-
-function checkInteger(name: OptionName, { min = 0, max = Number.MAX_SAFE_INTEGER }: Option, text: string): number {
-  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN
-  if (value >= min && value <= max) return value
-  throw new ConfigError(`--${name} must be a whole number from ${min} to ${max}, got ${JSON.stringify(text)}`)
-}
+Every option is an environment variable, too: --max-queue is ${options.envName('max-queue')}.
+`

@@ -6,8 +6,9 @@
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { EmbeddedBackend, type Opened } from './backend/embedded/embedded.js'
-import { type Config, ConfigError, checkConfig } from './config.js'
+import { type Config, options } from './config.js'
 import type { Logger } from './core/logger.js'
+import { ConfigError } from './core/options.js'
 import { Gateway, type GatewayOptions } from './gateway/gateway.js'
 import { signingKey } from './gateway/webhook-client.js'
 import type { ModelSource } from './model/model.js'
@@ -15,12 +16,12 @@ import { type NamedModel, parseModel, planSource } from './model/source.js'
 import { Server } from './server/server.js'
 
 export type { Config } from './config.js'
-export { ConfigError } from './config.js'
 export type { ErrorCode } from './core/errors.js'
 export { ERRORS, RejoinError } from './core/errors.js'
 export type { TaskEvent } from './core/event.js'
 export type { TaskId } from './core/id.js'
 export type { Logger } from './core/logger.js'
+export { ConfigError } from './core/options.js'
 
 export type Running = {
   /** `http://HOST:PORT`, with the port that was taken. */
@@ -47,7 +48,7 @@ const BUILTIN_MODEL = fileURLToPath(new URL('../../models/default', import.meta.
  * @throws ConfigError when an option is wrong or a model cannot be served; Error when the port cannot be had
  */
 export async function start(given: Partial<Config> = {}, logger: Logger = SILENT): Promise<Running> {
-  const config = checkConfig(given)
+  const config = options.check(given)
   const models = modelSources(config).map((source) => ({ source, workers: config.workers }))
   const { backend, ...left } = await openBackend(config, logger)
   const gateway = new Gateway(
@@ -109,7 +110,7 @@ export async function start(given: Partial<Config> = {}, logger: Logger = SILENT
 
 /** @throws Error when the data directory cannot be used */
 async function openBackend(config: Config, logger: Logger): Promise<Opened> {
-  const options = {
+  const bounds = {
     maxQueue: config['max-queue'],
     maxQueueBytes: config['max-queue-bytes'],
     maxIdempotencyKeys: config['max-idempotency-keys'],
@@ -119,9 +120,9 @@ async function openBackend(config: Config, logger: Logger): Promise<Opened> {
   }
   const { durability } = config
   if (durability === 'none') {
-    return { backend: new EmbeddedBackend(options), recovered: [], deliveries: [], nextOrdinal: 1 }
+    return { backend: new EmbeddedBackend(bounds), recovered: [], deliveries: [], nextOrdinal: 1 }
   }
-  return EmbeddedBackend.open(options, {
+  return EmbeddedBackend.open(bounds, {
     path: config['data-dir'],
     // `checkConfig` has looked that it is one of the three.
     durability: durability as 'process' | 'disk',

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -261,5 +261,69 @@ describe('the command line', { concurrency: 4 }, () => {
     // What the log has of it: one line of JSON, without a prompt.
     const [line] = cli.stderr.split('\n')
     assert.match((JSON.parse(line ?? '') as { msg: string }).msg, /worker was lost/)
+  })
+})
+
+describe('rejoin load', () => {
+  test('tests a gateway, with a table, a page, and 0 when all was well', async (t) => {
+    const gateway = new Cli(t, ['--port', '0', '--model', 'scripted', '--workers', '1'])
+    const url = await gateway.url()
+    const report = join(tempFolder(t), 'report.html')
+    const prompt = '{"tokens":20,"rate":100,"stamp":true}'
+
+    const load = new Cli(t, [
+      'load',
+      '--url',
+      url,
+      '--clients',
+      '5',
+      '--tasks',
+      '10',
+      '--prompt',
+      prompt,
+      '--report',
+      report,
+    ])
+    const code = await load.exit()
+
+    assert.equal(code, 0, load.stderr)
+    assert.match(load.stdout, /^events +0 +lost +0 +repeated$/m)
+    assert.match(readFileSync(report, 'utf8'), /<h1>Load test of 127\.0\.0\.1/)
+  })
+
+  test('gives its numbers as JSON, with variables for options and a signal as its end', async (t) => {
+    const gateway = new Cli(t, ['--port', '0', '--model', 'scripted', '--workers', '1'])
+    const env = { REJOIN_LOAD_URL: await gateway.url(), REJOIN_LOAD_JSON: 'true', REJOIN_LOAD_MODEL: 'scripted' }
+
+    const load = new Cli(t, ['load', '--warmup', '0', '--clients', '2'], env)
+    await once(load.child.stderr, 'data')
+    load.child.kill('SIGINT')
+    const code = await load.exit()
+
+    const summary = JSON.parse(load.stdout)
+    assert.equal(code, 0)
+    assert.deepEqual([summary.lost, summary.repeated, summary.tasks.unfinished], [0, 0, 2])
+    assert.ok(summary.seconds < 10 && summary.tokensPerS > 0)
+  })
+
+  test('tells of its options, and of a wrong one in one line with code 2', async (t) => {
+    const help = new Cli(t, ['load', '--help'])
+    const wrong = new Cli(t, ['load', '--clients', 'many'])
+    const together = new Cli(t, ['load', '--rate', '5'])
+
+    const codes = await Promise.all([help.exit(), wrong.exit(), together.exit()])
+
+    assert.deepEqual(codes, [0, 2, 2])
+    assert.match(help.stdout, /^Usage: rejoin load \[options\]\n/)
+    assert.match(help.stdout, /^ {2}--cut-every SECONDS /m)
+    assert.equal(wrong.stderr, 'rejoin: --clients must be a whole number from 1 to 1000000, got "many"\n')
+    assert.equal(together.stderr, 'rejoin: --rate needs --arrivals uniform or poisson\n')
+  })
+
+  test('ends with 1 when there is nothing to test', async (t) => {
+    const load = new Cli(t, ['load', '--url', 'http://127.0.0.1:1', '--warmup', '0', '--duration', '0.3'])
+
+    assert.equal(await load.exit(), 1)
+    assert.match(load.stdout, /^errors +ECONNREFUSED \d+$/m)
   })
 })

@@ -1,17 +1,12 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import {
-  ConfigError,
-  checkConfig,
-  envName,
-  helpText,
-  markdownTable,
-  NAMES,
-  OPTIONS,
-  readConfig,
-} from '../src/config.js'
+import { helpText, OPTIONS, options } from '../src/config.js'
+import { ConfigError } from '../src/core/options.js'
 
-const read = (argv: string[], env: Record<string, string> = {}): ReturnType<typeof readConfig> => readConfig(argv, env)
+const NAMES = Object.keys(OPTIONS) as (keyof typeof OPTIONS)[]
+
+const read = (argv: string[], env: Record<string, string> = {}): ReturnType<typeof options.read> =>
+  options.read(argv, env)
 
 const refusal = (argv: string[], env: Record<string, string> = {}): string => {
   try {
@@ -27,7 +22,7 @@ test('without flags and variables every option has its default', () => {
   const { help, ...config } = read([])
 
   assert.equal(help, false)
-  assert.deepEqual(config, checkConfig({}))
+  assert.deepEqual(config, options.check({}))
   assert.deepEqual(Object.keys(config), NAMES)
   assert.deepEqual([config.port, config.host, config.model], [8080, '127.0.0.1', ['default']])
 })
@@ -64,13 +59,15 @@ describe('every option', () => {
       const expected = kind === 'integer' ? max : kind === 'texts' ? [given] : given
 
       assert.deepEqual(read([`--${name}`, given])[name], expected)
-      assert.deepEqual(read([], { [envName(name)]: given })[name], expected)
+      assert.deepEqual(read([], { [options.envName(name)]: given })[name], expected)
     })
 
     test(`--${name} is in the help and in the README's table, with its variable`, () => {
       assert.match(helpText(), new RegExp(`^ {2}--${name} ${OPTIONS[name].value} `, 'm'))
-      assert.ok(markdownTable().includes(`\n| \`--${name} ${OPTIONS[name].value}\` | \`${envName(name)}\` | `))
-      assert.match(envName(name), /^REJOIN_[A-Z_]+$/)
+      assert.ok(
+        options.markdownTable().includes(`\n| \`--${name} ${OPTIONS[name].value}\` | \`${options.envName(name)}\` | `),
+      )
+      assert.match(options.envName(name), /^REJOIN_[A-Z_]+$/)
     })
 
     if (kind !== 'integer') continue
@@ -79,14 +76,14 @@ describe('every option', () => {
       for (const given of outside) {
         const expected = `--${name} must be a whole number from ${min} to ${max}, got ${JSON.stringify(String(given))}`
         assert.equal(refusal([`--${name}=${given}`]), expected)
-        if (given !== '') assert.equal(refusal([], { [envName(name)]: String(given) }), expected)
+        if (given !== '') assert.equal(refusal([], { [options.envName(name)]: String(given) }), expected)
       }
     })
   }
 })
 
 test('a default of every number is within its own range', () => {
-  for (const [name, value] of Object.entries(checkConfig({}))) {
+  for (const [name, value] of Object.entries(options.check({}))) {
     if (typeof value === 'number') assert.equal(read([`--${name}=${value}`])[name as 'port'], value)
   }
 })
@@ -120,18 +117,18 @@ test('help is asked for with --help or -h', () => {
 test('the help says once how variables are named, and fits each option into one line', () => {
   const lines = helpText().trimEnd().split('\n')
 
-  assert.equal(lines[0], 'Usage: rejoin [options]')
+  assert.match(lines[0] ?? '', /^Usage: rejoin \[options\]/)
   assert.equal(lines.filter((line) => line.startsWith('  --')).length, NAMES.length)
   assert.equal(lines.at(-1), 'Every option is an environment variable, too: --max-queue is REJOIN_MAX_QUEUE.')
 })
 
 test('a program that starts a gateway is told of a wrong option, like a user of the command line', () => {
-  assert.throws(() => checkConfig({ models: ['scripted'] } as never), { message: 'no option is named models' })
-  assert.throws(() => checkConfig({ port: 'abc' } as never), {
+  assert.throws(() => options.check({ models: ['scripted'] } as never), { message: 'no option is named models' })
+  assert.throws(() => options.check({ port: 'abc' } as never), {
     message: '--port must be a whole number from 0 to 65535, got "abc"',
   })
-  assert.throws(() => checkConfig({ model: 'scripted' } as never), {
+  assert.throws(() => options.check({ model: 'scripted' } as never), {
     message: 'model must be a list, got "scripted"',
   })
-  assert.equal(checkConfig({ port: 0 }).port, 0)
+  assert.equal(options.check({ port: 0 }).port, 0)
 })

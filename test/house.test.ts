@@ -3,8 +3,9 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize, sep } from 'node:path'
 import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { markdownTable } from '../src/config.js'
+import { options } from '../src/config.js'
 import { ERRORS } from '../src/core/errors.js'
+import { loadOptions } from '../src/load/options.js'
 
 // From dist/test to the repository.
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -20,7 +21,8 @@ const ARROWS: Record<string, string[]> = {
   backend: ['core', 'wire', 'log'],
   gateway: ['core', 'wire', 'log', 'model', 'engine', 'backend'],
   server: ['core', 'wire', 'log', 'gateway'],
-  top: ['core', 'wire', 'log', 'model', 'engine', 'backend', 'gateway', 'server'],
+  load: ['core', 'wire'],
+  top: ['core', 'wire', 'log', 'model', 'engine', 'backend', 'gateway', 'server', 'load'],
 }
 
 /** The folder that has each package. */
@@ -48,7 +50,7 @@ const files = (readdirSync(SRC, { recursive: true }) as string[]).filter((file) 
 const source = (file: string): string => readFileSync(join(SRC, file), 'utf8')
 
 /** Static imports, re-exports, dynamic imports and imported types. */
-const IMPORT = /(?:\bfrom\s*|\bimport\s*\(?\s*)'([^']+)'/g
+const IMPORT = /(?:\bfrom\s+|\bimport\s*\(?\s*)'([^']+)'/g
 
 const withoutComments = (text: string): string => text.replaceAll(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '')
 
@@ -110,10 +112,10 @@ describe('the house', () => {
     assert.deepEqual(silent, [])
   })
 
-  test('the README has the table of options as the code has it', () => {
+  test('the README has the tables of options as the code has them', () => {
     const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
 
-    assert.ok(readme.includes(`\n${markdownTable()}\n`))
+    for (const each of [options, loadOptions]) assert.ok(readme.includes(`\n${each.markdownTable()}\n`))
   })
 
   test('the README lists exactly the errors that there are', () => {

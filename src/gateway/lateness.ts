@@ -1,52 +1,37 @@
 /**
- * How late events are handed to the kernel, in buckets that grow with the time: what is recorded costs a few nanoseconds,
- * and a percentile is right to some 6 %.
- *
- * It forgets: what it tells is of the last 10 to 20 seconds.
+ * How late events are handed to the kernel, of the last 10 to 20 seconds: what is longer ago is forgotten.
  */
+import { Histogram } from '../core/histogram.js'
+
 const WINDOW_MS = 10_000
-/** Of the shortest time that is told apart from none. */
-const FIRST_MS = 0.01
-/** Buckets to a doubling. */
-const STEPS = 12
-const BUCKETS = 24 * STEPS
 
 export class Lateness {
-  #now = new Uint32Array(BUCKETS)
-  #before = new Uint32Array(BUCKETS)
+  #now = new Histogram()
+  #before = new Histogram()
   #until = 0
 
   /** @param nowMs of a clock that does not go back */
   record(ms: number, nowMs: number): void {
     if (nowMs >= this.#until) this.#turn(nowMs)
-    const bucket = ms <= FIRST_MS ? 0 : Math.min(BUCKETS - 1, Math.ceil(Math.log2(ms / FIRST_MS) * STEPS))
-    this.#now[bucket] = (this.#now[bucket] as number) + 1
+    this.#now.record(ms)
   }
 
   /** Ms, at the most, of such a part (0 … 1) of what was recorded lately; 0 when nothing was. */
   quantile(part: number, nowMs: number): number {
     if (nowMs >= this.#until) this.#turn(nowMs)
-    let total = 0
-    for (let bucket = 0; bucket < BUCKETS; bucket++) total += this.#count(bucket)
-    let seen = 0
-    for (let bucket = 0; bucket < BUCKETS; bucket++) {
-      seen += this.#count(bucket)
-      if (seen > 0 && seen >= part * total) return FIRST_MS * 2 ** (bucket / STEPS)
-    }
-    return 0
-  }
-
-  #count(bucket: number): number {
-    return (this.#now[bucket] as number) + (this.#before[bucket] as number)
+    const all = new Histogram()
+    all.add(this.#before)
+    all.add(this.#now)
+    return all.quantile(part)
   }
 
   #turn(nowMs: number): void {
-    const spare = this.#before
+    const old = this.#before
+    this.#before = this.#now
+    this.#now = old
+    this.#now.clear()
     // After a long silence both are old.
-    this.#before = nowMs >= this.#until + WINDOW_MS ? spare : this.#now
-    if (this.#before === spare) this.#now.fill(0)
-    else this.#now = spare
-    spare.fill(0)
+    if (nowMs >= this.#until + WINDOW_MS) this.#before.clear()
     this.#until = nowMs + WINDOW_MS
   }
 }

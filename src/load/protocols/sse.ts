@@ -1,0 +1,88 @@
+/**
+ * Answers over server-sent events: asked for and followed with one request, resumed with `Last-Event-ID`.
+ */
+import { randomUUID } from 'node:crypto'
+import type { Answer } from '../answer.js'
+import { backOff, type Client, cancel, refusal, type Setting } from '../client.js'
+import { Http, type Outcome, type Request } from '../http.js'
+import { SseScanner } from '../sse-scanner.js'
+
+const SSE = { Accept: 'text/event-stream' }
+
+export class SseClient implements Client {
+  readonly #setting: Setting
+  readonly #http: Http
+
+  constructor(setting: Setting) {
+    this.#setting = setting
+    this.#http = new Http(setting.url, setting.headers, setting.slow)
+  }
+
+  async follow(answer: Answer, signal: AbortSignal): Promise<void> {
+    const { measure, random, body } = this.#setting
+    const asking: Request = {
+      method: 'POST',
+      path: '/v1/tasks',
+      headers: { ...SSE, 'Idempotency-Key': randomUUID() },
+      body: JSON.stringify(body(measure.begun)),
+    }
+    const stop = (): boolean => this.#http.cut()
+    signal.addEventListener('abort', stop)
+    for (let tries = 0; answer.end === null && !signal.aborted; ) {
+      const before = answer.position
+      const { outcome, text } = await this.#read(answer, answer.id === null ? asking : resuming(answer))
+      if (answer.end !== null || signal.aborted) break
+      if (outcome.type === 'whole' && outcome.status !== 200) {
+        const { code, retry, retryAfterS } = refusal(outcome.status, outcome.headers, text)
+        measure.error(code)
+        if (!retry) break
+        await backOff(tries++, random, signal, retryAfterS)
+        continue
+      }
+      if (outcome.type === 'whole') measure.error('ended_early')
+      else if (outcome.reason !== null) measure.error(outcome.reason)
+      measure.resumes++
+      tries = answer.position > before ? 0 : tries + 1
+      if (tries > 1) await backOff(tries, random, signal)
+    }
+    signal.removeEventListener('abort', stop)
+    if (answer.end === null && answer.id !== null && signal.aborted) await cancel(this.#http, answer.id)
+  }
+
+  cut(): boolean {
+    return this.#http.cut()
+  }
+
+  close(): void {
+    this.#http.close()
+  }
+
+  async #read(answer: Answer, request: Request): Promise<{ outcome: Outcome; text: string }> {
+    const { measure } = this.#setting
+    const scanner = new SseScanner((data) => answer.event(data))
+    const from = performance.now()
+    let resumed = request.method === 'GET'
+    let stream = false
+    let text = ''
+    const outcome = await this.#http.request(request, {
+      head: (status, headers) => {
+        stream = status === 200
+        answer.id ??= headers.get('location')?.split('/').at(-1) ?? null
+      },
+      body: (bytes) => {
+        measure.bytes += bytes.length
+        if (!stream) text += bytes.toString('latin1')
+        else scanner.take(bytes)
+        if (stream && resumed) measure.time('resume', performance.now() - from)
+        resumed = false
+      },
+    })
+    return { outcome, text }
+  }
+}
+
+const resuming = ({ id, position }: Answer): Request => ({
+  method: 'GET',
+  path: `/v1/tasks/${id}/events`,
+  headers: { ...SSE, 'Last-Event-ID': String(position) },
+})
