@@ -58,7 +58,7 @@ export const LOAD_OPTIONS = {
     default: 1,
     min: 0,
     max: MAX_SECONDS,
-    help: 'Before that, not measured.',
+    help: 'Before that, not measured; none where `--tasks` is given.',
   },
   'cut-every': {
     kind: 'number',

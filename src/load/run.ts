@@ -68,7 +68,7 @@ export async function runLoad(
     options['cut-every'] === 0
       ? []
       : members.map(({ client }) => cutAtRandom(client, measure, random, options['cut-every'], stop))
-  await Promise.race([done, sleep(options.warmup * 1000, undefined, { signal: stop }).catch(() => {})])
+  await Promise.race([done, sleep(warmupMs(options), undefined, { signal: stop }).catch(() => {})])
 
   const from = performance.now()
   measure.start(from)
@@ -126,6 +126,9 @@ async function cutAtRandom(
   }
 }
 
+/** All of a given number of tasks are measured. */
+const warmupMs = ({ warmup, tasks }: LoadOptions): number => (tasks > 0 ? 0 : warmup * 1000)
+
 /** @throws ConfigError */
 function paceOf(options: LoadOptions): Pace {
   const { arrivals, rate, tasks } = options
@@ -139,7 +142,7 @@ function paceOf(options: LoadOptions): Pace {
     arrivals: arrivals as Pace['arrivals'],
     ratePerS: rate,
     maxTasks: tasks === 0 ? null : tasks,
-    spreadMs: Math.min(SPREAD_MS, options.warmup * 500),
+    spreadMs: Math.min(SPREAD_MS, warmupMs(options) / 2),
   }
 }
 
