@@ -189,7 +189,7 @@ export class Engine {
   #threadFor(prompt: Prompt): Thread | null {
     let best: Thread | null = null
     for (const thread of this.#threads) if (freeOf(thread) > (best === null ? 0 : freeOf(best))) best = thread
-    if (best === null) return null
+    if (best === null || this.#threads.size === 1) return best
     const home = this.#homes.get(prompt)
     if (home && freeOf(home) > 0 && freeOf(best) - freeOf(home) <= MAX_IMBALANCE) best = home
     this.#homes.set(prompt, best)
