@@ -85,8 +85,10 @@ function scale({ log = false }: Axis, low: number, high: number, from: number, t
       ticks: logTicks(low, high),
     }
   }
-  const ticks = niceTicks(low, high)
-  const top = Math.max(high, ticks.at(-1) ?? high)
+  const nice = niceTicks(low, high)
+  // Heights end at a tick, so that the highest one can be told; times where they end.
+  const top = low === 0 ? Math.max(high, nice.at(-1) ?? high) : high
+  const ticks = nice.filter((tick) => tick <= top)
   const span = top - low || 1
   return { of: (value) => from + ((value - low) / span) * (to - from), ticks }
 }

@@ -4,7 +4,7 @@
 import { cpus } from 'node:os'
 import type { Histogram } from '../core/histogram.js'
 import { type Axis, barChart, escapeHtml, lineChart } from './charts.js'
-import type { Times } from './measure.js'
+import type { Point, Times } from './measure.js'
 import type { LoadOptions } from './options.js'
 import type { Result } from './run.js'
 import { NAMES, type Quantiles, type Summary, shownCount, shownMs } from './summary.js'
@@ -73,8 +73,8 @@ ${[
     x: SECONDS,
     y: MS,
     series: [
-      { name: 'p50', points: points.map(({ atS, firstTokenP50 }) => [atS, firstTokenP50]) },
-      { name: 'p99', points: points.map(({ atS, firstTokenP99 }) => [atS, firstTokenP99]) },
+      { name: 'p50', points: timed(points, 'firstTokenP50') },
+      { name: 'p99', points: timed(points, 'firstTokenP99') },
     ],
   }),
   lineChart({
@@ -82,8 +82,8 @@ ${[
     x: SECONDS,
     y: MS,
     series: [
-      { name: 'p50', points: points.map(({ atS, gapP50 }) => [atS, gapP50]) },
-      { name: 'p99', points: points.map(({ atS, gapP99 }) => [atS, gapP99]) },
+      { name: 'p50', points: timed(points, 'gapP50') },
+      { name: 'p99', points: timed(points, 'gapP99') },
     ],
   }),
   lineChart({
@@ -108,6 +108,12 @@ ${numbers(summary)}
 </html>
 `
 }
+
+/** Without the stretches in which there was none. */
+const timed = (
+  points: readonly Point[],
+  what: 'firstTokenP50' | 'firstTokenP99' | 'gapP50' | 'gapP99',
+): [number, number][] => points.filter((point) => point[what] > 0).map((point) => [point.atS, point[what]])
 
 function tiles({ times, tokensPerS, lost, repeated, errors, tasks }: Summary): string {
   const failures = Object.values(errors).reduce((sum, count) => sum + count, 0)
