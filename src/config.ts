@@ -109,7 +109,7 @@ export const OPTIONS = {
     16_777_216,
     'Events per task whose borders are kept (12 bytes each, as they come); older text stays, merged.',
   ),
-  'max-in-flight': integer('N', 1024, 1, MIB, 'Token events on their way from a worker before it waits.'),
+  'max-in-flight': integer('N', 512, 1, MIB, 'Token events on their way from a worker before it waits.'),
   'max-merge-ms': integer(
     'MS',
     25,

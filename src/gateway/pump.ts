@@ -5,7 +5,7 @@
  * them once, in the order in which they fell behind; each writes all that it misses, up to a bounded piece. While the loop
  * has time a round begins at once. When a round was late, the next one waits for as long as that, and what is said
  * meanwhile is merged: half of the loop's time at most goes into writes, and the less often each connection is written,
- * the less they cost. The wait is bounded, and nobody's first token takes part in it.
+ * the less they cost. The wait is bounded, and first tokens take no part in any of this: they go out at once.
  *
  * A long round is interrupted, so that requests and cancels have their turn.
  */
@@ -32,7 +32,7 @@ export class Pump {
   /** How many chances to write were given. */
   served = 0
   readonly #maxMergeMs: number
-  /** They go ahead of the round. */
+  /** Those that are written as soon as this call returns. */
   #urgent: Pumpable[] = []
   /** For the next round. */
   #behind: Pumpable[] = []
@@ -55,22 +55,31 @@ export class Pump {
     if (connection.behindSince > 0) return
     const now = performance.now()
     connection.behindSince = now
-    if (urgent) this.#urgent.push(connection)
-    else this.#behind.push(connection)
+    if (urgent) {
+      // All that is shown along with this first.
+      if (this.#urgent.push(connection) === 1) queueMicrotask(() => this.#hurry())
+      return
+    }
+    this.#behind.push(connection)
     if (this.#immediate) return
-    if (urgent || now >= this.#notBefore) this.#soon()
+    if (now >= this.#notBefore) this.#soon()
     else this.#timer ??= setTimeout(() => this.#run(), this.#notBefore - now)
   }
 
   /** Gives all of them their chance now, for those who cannot wait. */
   flush(): void {
-    for (const waiting of [this.#urgent.splice(0), this.#round.splice(this.#next), this.#behind.splice(0)]) {
+    this.#hurry()
+    for (const waiting of [this.#round.splice(this.#next), this.#behind.splice(0)]) {
       for (const connection of waiting) this.#serve(connection)
     }
   }
 
   close(): void {
     if (this.#timer) clearTimeout(this.#timer)
+  }
+
+  #hurry(): void {
+    for (const connection of this.#urgent.splice(0)) this.#serve(connection)
   }
 
   #soon(): void {
@@ -84,9 +93,6 @@ export class Pump {
   #run(): void {
     if (this.#timer) clearTimeout(this.#timer)
     this.#timer = null
-    const urgent = this.#urgent
-    this.#urgent = []
-    for (const connection of urgent) this.#serve(connection)
     const from = performance.now()
     if (this.#next === this.#round.length && !this.#begin(from)) return
     const until = from + SLICE_MS
