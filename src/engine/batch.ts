@@ -70,8 +70,8 @@ export class BatchLoop {
    * @throws Error when the model does nothing but fail, or cannot even release a slot: the thread is of no use any more
    */
   async run(): Promise<void> {
-    this.#port.on('message', (message: ToWorker) => {
-      this.#inbox.push(message)
+    this.#port.on('message', (messages: ToWorker[]) => {
+      this.#inbox.push(...messages)
       this.#wake()
     })
     this.#port.on('close', () => {
@@ -100,7 +100,7 @@ export class BatchLoop {
 
   #receive(): void {
     for (let next = receiveMessageOnPort(this.#port); next; next = receiveMessageOnPort(this.#port)) {
-      this.#inbox.push(next.message as ToWorker)
+      this.#inbox.push(...(next.message as ToWorker[]))
     }
     for (const message of this.#inbox.splice(0)) {
       switch (message.type) {

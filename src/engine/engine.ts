@@ -48,6 +48,8 @@ type Thread = {
    * or the main thread, all that was said meanwhile is heard before the next look.
    */
   silentLooks: number
+  /** What it is told at the end of this turn. */
+  outbox: ToWorker[]
   /** Events that are recorded, which it has not been told. */
   unacked: number
   /** Resolves when all that follows from its end is done. */
@@ -204,6 +206,7 @@ export class Engine {
       slots: 0,
       handles: new Set(),
       silentLooks: 0,
+      outbox: [],
       unacked: 0,
       life: Promise.resolve(),
     }
@@ -285,6 +288,7 @@ export class Engine {
 
   /** Returns what is lost with it. */
   #remove(thread: Thread): Handle[] {
+    send(thread)
     thread.port.close()
     this.#threads.delete(thread)
     this.#homes.remove(thread)
@@ -330,4 +334,12 @@ const isQuiet = ({ silentLooks }: Thread): boolean => silentLooks > QUIET_LOOKS
 
 const freeOf = (thread: Thread): number => (isQuiet(thread) ? 0 : thread.slots - thread.handles.size)
 
-const post = (thread: Thread, message: ToWorker): void => thread.port.postMessage(message)
+/** What a thread is told in one turn of the event loop goes together: a message wakes it, which costs as much as a socket
+ * write. */
+function post(thread: Thread, message: ToWorker): void {
+  if (thread.outbox.push(message) === 1) process.nextTick(() => send(thread))
+}
+
+function send({ port, outbox }: Thread): void {
+  if (outbox.length > 0) port.postMessage(outbox.splice(0))
+}

@@ -46,7 +46,7 @@ class Talk {
   }
 
   post(...messages: ToWorker[]): void {
-    for (const message of messages) this.#channel.port1.postMessage(message)
+    this.#channel.port1.postMessage(messages)
   }
 
   /** Waits until the loop has said what `look` wants to see. */
