@@ -9,7 +9,7 @@
  * one line, never a stack trace.
  */
 import { pino } from 'pino'
-import { helpText, options } from './config.js'
+import { type Config, helpText, options } from './config.js'
 import { ConfigError } from './core/options.js'
 import { type Running, start } from './index.js'
 import { loadTest } from './load/command.js'
@@ -36,7 +36,7 @@ async function gateway(argv: string[]): Promise<void> {
   else await serve(config)
 }
 
-async function serve(config: Parameters<typeof start>[0] & { 'log-level': string; model: string[] }): Promise<void> {
+async function serve(config: Config): Promise<void> {
   const logger = pino({ level: config['log-level'] }, pino.destination({ fd: 2, sync: false }))
   const running = await start(config, logger)
   obeySignals(running)

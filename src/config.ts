@@ -7,7 +7,6 @@ import { integer, Options, type OptionTable, type ValuesOf } from './core/option
 const MIB = 1_048_576
 const DAY_MS = 86_400_000
 const BILLION = 1_000_000_000
-export const LOG_LEVELS = ['silent', 'error', 'warn', 'info'] as const
 
 export const OPTIONS = {
   port: integer('N', 8080, 0, 65_535, 'Port to listen on; 0 takes any free one.'),
@@ -172,7 +171,7 @@ export const OPTIONS = {
     kind: 'text',
     value: 'LEVEL',
     default: 'warn',
-    allowed: LOG_LEVELS,
+    allowed: ['silent', 'error', 'warn', 'info'],
     help: 'What goes to stderr, as JSON lines: `silent`, `error`, `warn` or `info`.',
   },
 } as const satisfies OptionTable

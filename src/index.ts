@@ -50,6 +50,7 @@ const BUILTIN_MODEL = fileURLToPath(new URL('../../models/default', import.meta.
 export async function start(given: Partial<Config> = {}, logger: Logger = SILENT): Promise<Running> {
   const config = options.check(given)
   const models = modelSources(config).map((source) => ({ source, workers: config.workers }))
+  const webhooks = webhookOptions(config)
   const { backend, ...left } = await openBackend(config, logger)
   const gateway = new Gateway(
     {
@@ -63,7 +64,7 @@ export async function start(given: Partial<Config> = {}, logger: Logger = SILENT
       maxReaders: config['max-readers'],
       maxMergeMs: config['max-merge-ms'],
       disconnectGraceMs: config['disconnect-grace-ms'],
-      webhooks: webhookOptions(config),
+      webhooks,
       retentionMs: config['retention-ms'],
       maxCachedBytes: config['log-cache-mb'] * MIB,
     },
@@ -124,8 +125,7 @@ async function openBackend(config: Config, logger: Logger): Promise<Opened> {
   }
   return EmbeddedBackend.open(bounds, {
     path: config['data-dir'],
-    // `checkConfig` has looked that it is one of the three.
-    durability: durability as 'process' | 'disk',
+    durability,
     journalBytes: config['journal-mb'] * MIB,
     onTrouble: (err) => {
       if (err) logger.error({ err, dir: config['data-dir'] }, 'the data directory takes nothing: no task is accepted')

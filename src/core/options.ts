@@ -26,8 +26,10 @@ export type OptionTable = Record<string, Option>
 
 type Values = { integer: number; number: number; text: string; texts: string[]; flag: boolean }
 
+type ValueOf<O extends Option> = O extends { allowed: readonly (infer A)[] } ? A : Values[O['kind']]
+
 /** A checked value for every option of a table, by its flag's name. */
-export type ValuesOf<T extends OptionTable> = { -readonly [N in keyof T]: Values[T[N]['kind']] }
+export type ValuesOf<T extends OptionTable> = { -readonly [N in keyof T]: ValueOf<T[N]> }
 
 /** An option or value that cannot be used: one line for the user. */
 export class ConfigError extends Error {}

@@ -107,8 +107,10 @@ function newClient({ protocol }: LoadOptions, setting: Setting): Client {
       return new PollClient(setting)
     case 'openai':
       return new OpenAiClient(setting)
-    default:
+    case 'sse':
       return new SseClient(setting)
+    default:
+      return protocol satisfies never
   }
 }
 
@@ -138,8 +140,7 @@ function paceOf(options: LoadOptions): Pace {
     throw new ConfigError('--cut-every: the OpenAI protocol has no positions to come back with')
   }
   return {
-    // One of the three, as the table allows.
-    arrivals: arrivals as Pace['arrivals'],
+    arrivals,
     ratePerS: rate,
     maxTasks: tasks === 0 ? null : tasks,
     spreadMs: Math.min(SPREAD_MS, warmupMs(options) / 2),

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type TestContext, test } from 'node:test'
+import type { Config } from '../../src/config.js'
 import type { TaskEvent } from '../../src/core/event.js'
 import { until } from '../until.js'
 import { openSocket, post, scripted, sseEvents, startGateway, submit } from './harness.js'
@@ -61,7 +62,7 @@ type Following = { events: TaskEvent[]; close: () => Promise<number> }
 /** A task that has said some text to a WebSocket; `close` gives the code with which that was closed. */
 async function follow(
   t: TestContext,
-  given: { drainMs: number; rate: number; durability: string },
+  given: { drainMs: number; rate: number; durability: Config['durability'] },
 ): Promise<Following> {
   const { drainMs, rate, durability } = given
   const running = await startGateway(t, { 'drain-ms': drainMs, durability })
