@@ -11,11 +11,22 @@ import type { Exchange } from './request.js'
 
 const QUANTILES = [0.5, 0.9, 0.99]
 
+/** Of the process, however many gateways are in it: their watchers cannot be ended. */
+let ofProcess: Registry | null = null
+
+function processMetrics(): Registry {
+  if (ofProcess === null) {
+    ofProcess = new Registry()
+    collectDefaultMetrics({ register: ofProcess })
+  }
+  return ofProcess
+}
+
 export class Metrics {
   readonly #registry = new Registry()
+  readonly #all: Registry
 
   constructor(gateway: Gateway) {
-    collectDefaultMetrics({ register: this.#registry })
     const { pump } = gateway
     this.#gauge('rejoin_readers', 'Readers that follow a task: streams, subscriptions, waiting requests.', () => [
       [{}, gateway.readers],
@@ -38,11 +49,12 @@ export class Metrics {
     )
     this.#counter('rejoin_deliveries_total', 'Chances to write that readers were given.', () => pump.served)
     this.#counter('rejoin_events_total', 'Events that were recorded.', () => gateway.recordedEvents)
+    this.#all = Registry.merge([processMetrics(), this.#registry])
   }
 
   /** GET /metrics */
   async get(exchange: Exchange): Promise<void> {
-    exchange.send(200, this.#registry.contentType, await this.#registry.metrics())
+    exchange.send(200, this.#all.contentType, await this.#all.metrics())
   }
 
   #gauge(name: string, help: string, values: () => [labels: Record<string, string>, value: number][]): void {
