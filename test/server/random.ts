@@ -1,27 +1,15 @@
 /**
- * Random choices that a seed repeats: the generator of the tests that cut connections, and of `npm run chaos` (mulberry32).
+ * Random choices that a seed repeats, for the tests that cut connections, and for `npm run chaos`.
  */
-export class Random {
-  #state: number
+import { Random as Numbers } from '../../src/load/random.js'
 
+export class Random extends Numbers {
   /** A generator of its own for each actor of a run: how often the others choose changes nothing for this one. */
   static for(seed: number, actor: string): Random {
     // FNV-1a; its low bits are poor for names that differ in the last character only, so the hash is mixed once more.
     let hash = 0x811c9dc5 ^ seed
     for (let i = 0; i < actor.length; i++) hash = Math.imul(hash ^ actor.charCodeAt(i), 0x01000193)
     return new Random(new Random(hash).next() * 2 ** 32)
-  }
-
-  constructor(seed: number) {
-    this.#state = seed >>> 0
-  }
-
-  /** In [0, 1). */
-  next(): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
   }
 
   /** A whole number in [min, max]. */

@@ -3,10 +3,10 @@
  * cannot be seen, but a stream that ends without `[DONE]` is an error.
  */
 import type { Answer } from '../answer.js'
-import { backOff, type Client, refusal, type Setting } from '../client.js'
+import { backOff, refusal } from '../client.js'
 import { firstStamp } from '../event-bytes.js'
-import { Http } from '../http.js'
 import { SseScanner } from '../sse-scanner.js'
+import { HttpClient } from './http-client.js'
 
 const DONE = Buffer.from('[DONE]')
 const CONTENT = Buffer.from('"content":')
@@ -14,19 +14,9 @@ const FINISH = /"finish_reason"\s*:\s*"(\w+)"/
 const ERROR = Buffer.from('"error":')
 const [SPACE, QUOTE] = [0x20, 0x22]
 
-export class OpenAiClient implements Client {
-  readonly #setting: Setting
-  readonly #http: Http
-
-  constructor(setting: Setting) {
-    this.#setting = setting
-    this.#http = new Http(setting.url, setting.headers, setting.slow)
-  }
-
-  async follow(answer: Answer, signal: AbortSignal): Promise<void> {
-    const { measure, random, body, url } = this.#setting
-    const stop = (): boolean => this.#http.cut()
-    signal.addEventListener('abort', stop)
+export class OpenAiClient extends HttpClient {
+  protected async read(answer: Answer, signal: AbortSignal): Promise<void> {
+    const { measure, random, body, url } = this.setting
     const request = {
       method: 'POST',
       path: `${url.pathname.replace(/\/(v1\/?)?$/, '')}/v1/chat/completions`,
@@ -37,7 +27,7 @@ export class OpenAiClient implements Client {
       const stream = new Completion(answer)
       let status = 0
       let text = ''
-      const outcome = await this.#http.request(request, {
+      const outcome = await this.http.request(request, {
         head: (given) => {
           status = given
         },
@@ -60,15 +50,6 @@ export class OpenAiClient implements Client {
       measure.error(stream.error ?? lost ?? 'ended_early')
       break
     }
-    signal.removeEventListener('abort', stop)
-  }
-
-  cut(): boolean {
-    return this.#http.cut()
-  }
-
-  close(): void {
-    this.#http.close()
   }
 }
 

@@ -1,36 +1,21 @@
 /**
  * Answers over server-sent events: asked for and followed with one request, resumed with `Last-Event-ID`.
  */
-import { randomUUID } from 'node:crypto'
 import type { Answer } from '../answer.js'
-import { backOff, type Client, cancel, refusal, type Setting } from '../client.js'
-import { Http, type Outcome, type Request } from '../http.js'
+import { backOff, refusal } from '../client.js'
+import type { Outcome, Request } from '../http.js'
 import { SseScanner } from '../sse-scanner.js'
+import { HttpClient } from './http-client.js'
 
 const SSE = { Accept: 'text/event-stream' }
 
-export class SseClient implements Client {
-  readonly #setting: Setting
-  readonly #http: Http
-
-  constructor(setting: Setting) {
-    this.#setting = setting
-    this.#http = new Http(setting.url, setting.headers, setting.slow)
-  }
-
-  async follow(answer: Answer, signal: AbortSignal): Promise<void> {
-    const { measure, random, body } = this.#setting
-    const asking: Request = {
-      method: 'POST',
-      path: '/v1/tasks',
-      headers: { ...SSE, 'Idempotency-Key': randomUUID() },
-      body: JSON.stringify(body(measure.begun)),
-    }
-    const stop = (): boolean => this.#http.cut()
-    signal.addEventListener('abort', stop)
+export class SseClient extends HttpClient {
+  protected async read(answer: Answer, signal: AbortSignal): Promise<void> {
+    const { measure, random } = this.setting
+    const asking = this.asking(SSE)
     for (let tries = 0; answer.end === null && !signal.aborted; ) {
       const before = answer.position
-      const { outcome, text } = await this.#read(answer, answer.id === null ? asking : resuming(answer))
+      const { outcome, text } = await this.#ask(answer, answer.id === null ? asking : resuming(answer))
       if (answer.end !== null || signal.aborted) break
       if (outcome.type === 'whole' && outcome.status !== 200) {
         const { code, retry, retryAfterS } = refusal(outcome.status, outcome.headers, text)
@@ -45,26 +30,16 @@ export class SseClient implements Client {
       tries = answer.position > before ? 0 : tries + 1
       if (tries > 1) await backOff(tries, random, signal)
     }
-    signal.removeEventListener('abort', stop)
-    if (answer.end === null && answer.id !== null && signal.aborted) await cancel(this.#http, answer.id)
   }
 
-  cut(): boolean {
-    return this.#http.cut()
-  }
-
-  close(): void {
-    this.#http.close()
-  }
-
-  async #read(answer: Answer, request: Request): Promise<{ outcome: Outcome; text: string }> {
-    const { measure } = this.#setting
+  async #ask(answer: Answer, request: Request): Promise<{ outcome: Outcome; text: string }> {
+    const { measure } = this.setting
     const scanner = new SseScanner((data) => answer.event(data))
     const from = performance.now()
     let resumed = request.method === 'GET'
     let stream = false
     let text = ''
-    const outcome = await this.#http.request(request, {
+    const outcome = await this.http.request(request, {
       head: (status, headers) => {
         stream = status === 200
         answer.id ??= headers.get('location')?.split('/').at(-1) ?? null
