@@ -18,9 +18,9 @@ export class Clients {
   }
 
   /** Returns when each client has had its first token. */
-  static async start(server: Server, job: Omit<Job, 'port' | 'pid' | 'firstSeq'>): Promise<Clients> {
-    const { port, pid, firstSeq } = server
-    const whole: Job = { ...job, port, pid, firstSeq }
+  static async start(server: Server, job: Omit<Job, 'port' | 'pid' | 'others'>): Promise<Clients> {
+    const { port, pid, others } = server
+    const whole: Job = { ...job, port, pid, others }
     const clients = new Clients(fork(FILE, [JSON.stringify(whole)]))
     await clients.#next('started')
     return clients

@@ -10,6 +10,7 @@ import { connect, type Socket } from 'node:net'
 import { EventScan, TAIL_BYTES } from './event-scan.js'
 import type { Job } from './job.js'
 import { monotonicUs, readStamps, STAMP_BYTES } from './stamps.js'
+import { tokensUntil } from './token-count.js'
 import { FrameWalk, maskedFrame, maskedText, OPCODE } from './websocket-frames.js'
 import { upgradeRequest } from './wire.js'
 
@@ -21,6 +22,8 @@ const HEADERS_END = Buffer.from('\r\n\r\n')
 const BODY_END = Buffer.from('0\r\n\r\n')
 const OK = Buffer.from('HTTP/1.1 2')
 const ACCEPTED = Buffer.from('HTTP/1.1 202')
+const REFUSAL = Buffer.from('"type":"error"')
+const PACKED_REFUSAL = Buffer.from('type\xa5error', 'latin1')
 const [ENGINE_OPEN, ENGINE_PING, ENGINE_MESSAGE] = [...Buffer.from('024')] as [number, number, number]
 
 /** What the connections of a process have had since it was last looked at. */
@@ -37,6 +40,7 @@ export class Connection {
   readonly #looks: boolean
   readonly #onTask: OnTask
   readonly #scan: EventScan
+  readonly #refusal: Buffer
   readonly #walk: FrameWalk | null
   readonly #tail = Buffer.alloc(TAIL_BYTES)
   #tailBytes = 0
@@ -54,7 +58,9 @@ export class Connection {
     this.#tally = tally
     this.#looks = looks
     this.#onTask = onTask
-    this.#scan = new EventScan(job.protocol === 'ws-msgpack' ? 'msgpack' : 'json')
+    const packed = job.protocol === 'ws-msgpack'
+    this.#scan = new EventScan(packed ? 'msgpack' : 'json')
+    this.#refusal = packed ? PACKED_REFUSAL : REFUSAL
     this.#walk =
       job.protocol === 'sse' || job.protocol === 'post' ? null : new FrameWalk((...frame) => this.#onFrame(...frame))
   }
@@ -159,11 +165,11 @@ export class Connection {
     }
     const scan = this.#scan
     if (!scan.find(SPACE, from, to)) {
-      if (this.#got === 0 && SPACE.subarray(from, to).includes('"error"')) fail(SPACE.toString('latin1', from, to))
+      if (this.#got === 0 && SPACE.subarray(from, to).includes(this.#refusal)) fail(SPACE.toString('latin1', from, to))
       return
     }
     this.#terminal = scan.terminal
-    const got = scan.seq - this.#job.firstSeq + (scan.terminal ? 0 : 1)
+    const got = tokensUntil(scan.seq, scan.terminal, this.#tokens, this.#job.others)
     if (got <= this.#got) return
     if (this.#got === 0) this.#first()
     this.#tally.events += got - this.#got

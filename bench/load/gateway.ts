@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { Others } from './job.js'
 import { endProcess, type Server, startProcess } from './server.js'
 
 const CLI = fileURLToPath(new URL('../../src/cli.js', import.meta.url))
@@ -15,8 +16,8 @@ export class BenchGateway implements Server {
   readonly port: number
   /** From the start of the process. */
   readonly readyMs: number
-  /** `queued` and `started` come before it. */
-  readonly firstSeq = 3
+  /** `queued` and `started`, and four `progress`. */
+  readonly others: Others = { before: 2, among: 4 }
   readonly #process: ChildProcess
   readonly #ownDir: boolean
 

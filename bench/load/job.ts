@@ -8,6 +8,12 @@ export type Protocol = 'sse' | 'ws' | 'ws-msgpack' | 'socketio' | 'post'
 
 export type Script = { tokens: number; rate?: number; stamp?: boolean }
 
+/**
+ * Which seqs of a task are no tokens, beside the terminal event that is the last: so many before the first token, and so many
+ * among the tokens, in equal distances and the last of them after the last token.
+ */
+export type Others = { before: number; among: number }
+
 export type Job = {
   port: number
   /** Of the server, whose CPU is counted. */
@@ -16,8 +22,7 @@ export type Job = {
   clients: number
   /** Each client has this done, again and again; one that follows never submits. */
   script: Script
-  /** The seq of a task's first token: the gateway says `queued` and `started` before it. */
-  firstSeq: number
+  others: Others
   /** All follow this task instead, from its begin; `script` is what it says. */
   follow?: string
   /** What the tasks do when the clients leave. Default: end, so that they load nobody else's measurement. */

@@ -3,7 +3,7 @@
  */
 import { type ChildProcess, spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { FIRST_SEQ } from '../peers/event.js'
+import type { Others } from './job.js'
 import { endProcess, type Server, startProcess } from './server.js'
 
 export const PEERS = ['uws', 'uws-log', 'fastify', 'ws', 'socketio', 'fastapi'] as const
@@ -25,7 +25,7 @@ export function missing(peer: Peer): string | null {
 
 export class PeerServer implements Server {
   readonly port: number
-  readonly firstSeq = FIRST_SEQ
+  readonly others: Others = { before: 0, among: 0 }
   readonly #process: ChildProcess
 
   private constructor(port: number, process: ChildProcess) {

@@ -4,12 +4,18 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
+import type { Others } from './job.js'
+
+/** Servers that run: none of them outlives the benchmark, however it ends. */
+const running = new Set<ChildProcess>()
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
 
 export interface Server {
   readonly port: number
   readonly pid: number
-  /** The seq of a task's first token. */
-  readonly firstSeq: number
+  readonly others: Others
   stop(): Promise<void>
 }
 
@@ -20,6 +26,8 @@ export async function startProcess(
   options: { cwd?: string } = {},
 ): Promise<{ child: ChildProcess; port: number }> {
   const child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'inherit'] })
+  running.add(child)
+  child.once('exit', () => running.delete(child))
   let port = 0
   for await (const line of createInterface({ input: child.stdout })) {
     port = Number(/listens on .*:(\d+)$/.exec(line)?.[1] ?? port)

@@ -7,8 +7,6 @@
 import type { TaskEvent } from '../../src/core/event.js'
 import type { TaskId } from '../../src/core/id.js'
 
-export const FIRST_SEQ = 1
-
 export type Said = Pick<TaskEvent, 'task' | 'seq' | 'at' | 'type'>
 
 export const tokenEvent = (task: TaskId, seq: number, text: string): Said & { text: string; tokens: number } => ({
