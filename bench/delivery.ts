@@ -25,6 +25,7 @@ import { median } from './statistics.js'
 const TOKENS = 200
 const RATE = 50
 const WARM_UP_MS = 700
+const MEASURE_MS = { compared: 2000, others: 1500 }
 /** What the server does when its clients have left is not the next one's cost. */
 const SETTLE_MS = 200
 
@@ -51,11 +52,20 @@ const SCENARIOS: Scenario[] = [
   { clients: 2000, rate: RATE, rounds: 1 },
 ]
 
-async function load(server: Server, protocol: Protocol, { clients: count, rate }: Scenario): Promise<Received> {
+/** What the goals compare. */
+const isCompared = ({ server, protocol }: Row): boolean =>
+  protocol === 'sse' && (server === 'gateway' || server === 'uws')
+
+async function load(server: Server, row: Row, { clients: count, rate }: Scenario): Promise<Received> {
   const script = { tokens: TOKENS, rate, stamp: true }
-  const clients = await Clients.start(server, { protocol, clients: count, script, spreadMs: rate > 0 ? 1000 : 0 })
+  const clients = await Clients.start(server, {
+    protocol: row.protocol,
+    clients: count,
+    script,
+    spreadMs: rate > 0 ? 1000 : 0,
+  })
   await sleep(WARM_UP_MS)
-  const received = await clients.measure(MEASURE_MS)
+  const received = await clients.measure(isCompared(row) ? MEASURE_MS.compared : MEASURE_MS.others)
   await clients.stop()
   await sleep(SETTLE_MS)
   return received
@@ -112,7 +122,6 @@ function table({ clients, rate }: Scenario, seen: Map<Row, Figures>): string {
   return markdown(head, rows)
 }
 
-const MEASURE_MS = 2000
 const named = process.argv.slice(2)
 const wanted = ROWS.filter(({ server }) => named.length === 0 || named.includes(server))
 const servers = new Map<string, Server>()
@@ -131,10 +140,9 @@ for (const scenario of SCENARIOS) {
   const seen = new Map<Row, Figures[]>(rows.map((row) => [row, []]))
   for (let round = 0; round < scenario.rounds; round++) {
     for (const row of rows) {
-      const compared = row.protocol === 'sse' && (row.server === 'gateway' || row.server === 'uws')
-      if (round > 0 && !compared) continue
+      if (round > 0 && !isCompared(row)) continue
       const server = servers.get(row.server) as Server
-      seen.get(row)?.push(figuresOf(await load(server, row.protocol, scenario)))
+      seen.get(row)?.push(figuresOf(await load(server, row, scenario)))
     }
   }
   const figures = new Map([...seen].map(([row, rounds]) => [row, medians(rounds)]))

@@ -12,7 +12,7 @@ export type Peer = (typeof PEERS)[number]
 /** That of the system: its packages are those that a distribution has, and no environment of somebody's. */
 const PYTHON = '/usr/bin/python3'
 // From dist/bench/load to the sources: Python is not built.
-const FASTAPI = fileURLToPath(new URL('../../../bench/peers/fastapi.py', import.meta.url))
+const FASTAPI = fileURLToPath(new URL('../../../bench/peers/fastapi-queues.py', import.meta.url))
 
 /** Why a peer cannot be started here, in a sentence; null when it can. */
 export function missing(peer: Peer): string | null {
