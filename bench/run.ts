@@ -8,7 +8,20 @@ import { once } from 'node:events'
 import { cpus } from 'node:os'
 import { fileURLToPath } from 'node:url'
 
-const BENCHES = ['batch', 'sampler', 'threads', 'journal', 'durability', 'restart', 'delivery']
+const BENCHES = [
+  'batch',
+  'sampler',
+  'threads',
+  'journal',
+  'durability',
+  'restart',
+  'delivery',
+  'fanout',
+  'resume',
+  'idle',
+  'submit',
+  'transport',
+]
 
 const wanted = process.argv.slice(2)
 const unknown = wanted.filter((name) => !BENCHES.includes(name))

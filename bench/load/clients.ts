@@ -12,16 +12,25 @@ const MAX_SILENCE_MS = 60_000
 
 export class Clients {
   readonly #process: ChildProcess
+  /** That nobody has asked for yet. */
+  readonly #reports: Report[] = []
+  #wake: () => void = () => {}
 
   private constructor(process: ChildProcess) {
     this.#process = process
+    process.on('message', (report: Report) => {
+      this.#reports.push(report)
+      this.#wake()
+    })
+    // After everything that was said.
+    process.on('exit', () => this.#wake())
   }
 
   /** Returns when each client has had its first token. */
   static async start(server: Server, job: Omit<Job, 'port' | 'pid' | 'others'>): Promise<Clients> {
     const { port, pid, others } = server
     const whole: Job = { ...job, port, pid, others }
-    const clients = new Clients(fork(FILE, [JSON.stringify(whole)]))
+    const clients = new Clients(fork(FILE, [JSON.stringify(whole)], { serialization: 'advanced' }))
     await clients.#next('started')
     return clients
   }
@@ -53,15 +62,19 @@ export class Clients {
   }
 
   async #next<Type extends Report['type']>(type: Type): Promise<Extract<Report, { type: Type }>> {
-    const signal = AbortSignal.timeout(MAX_SILENCE_MS)
-    const ended = once(this.#process, 'exit', { signal }).then(() => {
-      throw new Error('the clients ended')
-    })
-    // Whoever waits for the report is told; the other promise may then end as it likes.
-    ended.catch(() => {})
+    const until = performance.now() + MAX_SILENCE_MS
     while (true) {
-      const [report] = (await Promise.race([once(this.#process, 'message', { signal }), ended])) as [Report]
-      if (report.type === type) return report as Extract<Report, { type: Type }>
+      const at = this.#reports.findIndex((report) => report.type === type)
+      if (at >= 0) return this.#reports.splice(at, 1)[0] as Extract<Report, { type: Type }>
+      if (this.#process.exitCode !== null) throw new Error(`the clients ended before they said \`${type}\``)
+      if (performance.now() > until) throw new Error(`the clients did not say \`${type}\` within ${MAX_SILENCE_MS} ms`)
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, MAX_SILENCE_MS)
+        this.#wake = () => {
+          clearTimeout(timer)
+          resolve()
+        }
+      })
     }
   }
 }

@@ -29,8 +29,8 @@ const [ENGINE_OPEN, ENGINE_PING, ENGINE_MESSAGE] = [...Buffer.from('024')] as [n
 /** What the connections of a process have had since it was last looked at. */
 export type Tally = { events: number; tasks: number; lateMs: number[]; firstMs: number[] }
 
-/** A task's begin and end are told, for whoever waits for all of them. */
-export type OnTask = (what: 'first' | 'ended', connection: Connection) => void
+/** `greeted` comes once, with its first token; `ended` with the end of every task. */
+export type OnTask = (what: 'greeted' | 'ended', connection: Connection) => void
 
 type Phase = 'upgrading' | 'greeting' | 'ready' | 'answering'
 
@@ -50,6 +50,7 @@ export class Connection {
   #tokens = 0
   #got = 0
   #terminal = false
+  #greeted = false
   #sentAt = 0
 
   /** @param looks whether it reads the stamps of its tokens */
@@ -178,7 +179,8 @@ export class Connection {
 
   #first(): void {
     this.#tally.firstMs.push(this.tookMs)
-    this.#onTask('first', this)
+    if (!this.#greeted) this.#onTask('greeted', this)
+    this.#greeted = true
   }
 
   #end(): void {

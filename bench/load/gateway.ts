@@ -29,12 +29,16 @@ export class BenchGateway implements Server {
     this.#ownDir = ownDir
   }
 
-  /** Ready when it returns. @param given a data directory that is there, and stays */
-  static async start(options: string[], given?: string): Promise<BenchGateway> {
+  /**
+   * Ready when it returns.
+   * @param given a data directory that is there, and stays
+   * @param node options of Node itself
+   */
+  static async start(options: string[], given?: string, node: string[] = []): Promise<BenchGateway> {
     const dir = given ?? mkdtempSync(join(tmpdir(), 'rejoin-bench-'))
     const usual = ['--port', '0', '--model', 'scripted', '--workers', '1', '--data-dir', dir, '--drain-ms', '0']
     const from = performance.now()
-    const { child, port } = await startProcess(process.execPath, [CLI, ...usual, ...options])
+    const { child, port } = await startProcess(process.execPath, [...node, CLI, ...usual, ...options])
     return new BenchGateway(dir, given === undefined, port, performance.now() - from, child)
   }
 

@@ -33,9 +33,10 @@ export class PeerServer implements Server {
     this.#process = process
   }
 
-  static async start(peer: Peer): Promise<PeerServer> {
+  /** @param node options of Node, where it is one of its programs */
+  static async start(peer: Peer, node: string[] = []): Promise<PeerServer> {
     const file = fileURLToPath(new URL(`../peers/${peer}.js`, import.meta.url))
-    const [command, args] = peer === 'fastapi' ? [PYTHON, [FASTAPI]] : [process.execPath, [file]]
+    const [command, args] = peer === 'fastapi' ? [PYTHON, [FASTAPI]] : [process.execPath, [...node, file]]
     const { port, child } = await startProcess(command, args)
     return new PeerServer(port, child)
   }

@@ -32,9 +32,9 @@ const connections = Array.from(
   (_, i) => new Connection(job, tally, job.script.stamp === true && i % LOOKING === 0, onTask),
 )
 
-function onTask(what: 'first' | 'ended', connection: Connection): void {
-  if (what === 'first') {
-    if (silent > 0 && --silent === 0) report({ type: 'started' })
+function onTask(what: 'greeted' | 'ended', connection: Connection): void {
+  if (what === 'greeted') {
+    if (--silent === 0) report({ type: 'started' })
   } else if (!follows) connection.submit(request, tokens)
   else {
     caughtUpMs.push(connection.tookMs)

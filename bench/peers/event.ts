@@ -26,5 +26,8 @@ export const completedEvent = (task: TaskId, seq: number): Said & { finish_reaso
   finish_reason: 'stop',
 })
 
+/** A stream begins with it. */
+export const SSE_RETRY = 'retry: 1000\n\n'
+
 export const sseFrame = (event: Said): string =>
   `id: ${event.seq}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`

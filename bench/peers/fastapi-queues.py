@@ -122,6 +122,7 @@ async def generate(stream):
 
 async def events(stream):
     try:
+        yield "retry: 1000\n\n"
         while True:
             frame = await stream.queue.get()
             yield frame

@@ -6,7 +6,7 @@
 import type { AddressInfo } from 'node:net'
 import fastify from 'fastify'
 import { newTaskId } from '../../src/core/id.js'
-import { completedEvent, sseFrame, tokenEvent } from './event.js'
+import { completedEvent, SSE_RETRY, sseFrame, tokenEvent } from './event.js'
 import { type Submit, sayReady, scriptOf } from './request.js'
 import { Ticker } from './ticker.js'
 
@@ -18,6 +18,7 @@ app.post<{ Body: Submit }>('/v1/tasks', (request, reply) => {
   reply.hijack()
   const response = reply.raw
   response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' })
+  response.write(SSE_RETRY)
   const stream = ticker.start(scriptOf(request.body.prompt), {
     token: (seq, text) => response.write(sseFrame(tokenEvent(task, seq, text))),
     end: (seq) => response.end(sseFrame(completedEvent(task, seq))),

@@ -6,7 +6,7 @@
  */
 import uWS, { type HttpRequest, type HttpResponse, type WebSocket } from 'uWebSockets.js'
 import { newTaskId } from '../../src/core/id.js'
-import { completedEvent, sseFrame, tokenEvent } from './event.js'
+import { completedEvent, SSE_RETRY, sseFrame, tokenEvent } from './event.js'
 import { type Submit, sayReady, scriptOf } from './request.js'
 import { type Stream, Ticker } from './ticker.js'
 
@@ -14,7 +14,8 @@ type Socket = { stream: Stream | null }
 
 const ticker = new Ticker()
 
-function submit(res: HttpResponse, _req: HttpRequest): void {
+function submit(res: HttpResponse, req: HttpRequest): void {
+  const follows = req.getHeader('accept') === 'text/event-stream'
   const chunks: Buffer[] = []
   let stream: Stream | undefined
   res.onAborted(() => stream?.stop())
@@ -23,7 +24,16 @@ function submit(res: HttpResponse, _req: HttpRequest): void {
     chunks.push(Buffer.from(Buffer.from(chunk)))
     if (!isLast) return
     const { prompt } = JSON.parse(Buffer.concat(chunks).toString()) as Submit
-    stream = answer(res, prompt)
+    if (follows) stream = answer(res, prompt)
+    else accept(res)
+  })
+}
+
+/** That is all: a task that nobody follows is of no use where nothing is kept. */
+function accept(res: HttpResponse): void {
+  res.cork(() => {
+    res.writeStatus('202 Accepted').writeHeader('Content-Type', 'application/json')
+    res.end(JSON.stringify({ id: newTaskId() }))
   })
 }
 
@@ -32,6 +42,8 @@ function answer(res: HttpResponse, prompt: string): Stream {
   let takesMore = true
   res.cork(() => {
     res.writeStatus('200 OK').writeHeader('Content-Type', 'text/event-stream').writeHeader('Cache-Control', 'no-store')
+    // The headers go out with the first write.
+    res.write(SSE_RETRY)
   })
   const stream = ticker.start(scriptOf(prompt), {
     token(seq, text) {
