@@ -7,10 +7,10 @@
  * wrong number ends the benchmark.
  */
 import { connect, type Socket } from 'node:net'
-import { EventScan, TAIL_BYTES } from './event-scan.js'
 import type { Job } from './job.js'
-import { monotonicUs, readStamps, STAMP_BYTES } from './stamps.js'
-import { tokensUntil } from './token-count.js'
+import { monotonicUs, readStamps } from './stamps.js'
+import { TAIL_BYTES, Tail } from './tail.js'
+import { TaskCount } from './task-count.js'
 import { FrameWalk, maskedFrame, maskedText, OPCODE } from './websocket-frames.js'
 import { upgradeRequest } from './wire.js'
 
@@ -39,17 +39,14 @@ export class Connection {
   readonly #tally: Tally
   readonly #looks: boolean
   readonly #onTask: OnTask
-  readonly #scan: EventScan
+  readonly #count: TaskCount
   readonly #refusal: Buffer
   readonly #walk: FrameWalk | null
-  readonly #tail = Buffer.alloc(TAIL_BYTES)
-  #tailBytes = 0
+  readonly #tail = new Tail()
   #socket: Socket | undefined
   #phase: Phase = 'ready'
   #onReady: () => void = () => {}
   #tokens = 0
-  #got = 0
-  #terminal = false
   #greeted = false
   #sentAt = 0
 
@@ -60,7 +57,7 @@ export class Connection {
     this.#looks = looks
     this.#onTask = onTask
     const packed = job.protocol === 'ws-msgpack'
-    this.#scan = new EventScan(packed ? 'msgpack' : 'json')
+    this.#count = new TaskCount(packed ? 'msgpack' : 'json', job.others)
     this.#refusal = packed ? PACKED_REFUSAL : REFUSAL
     this.#walk =
       job.protocol === 'sse' || job.protocol === 'post' ? null : new FrameWalk((...frame) => this.#onFrame(...frame))
@@ -90,9 +87,8 @@ export class Connection {
   submit(request: Buffer, tokens: number): void {
     this.#phase = 'answering'
     this.#tokens = tokens
-    this.#got = 0
-    this.#terminal = false
-    this.#tailBytes = 0
+    this.#count.begin(tokens)
+    this.#tail.forget()
     this.#sentAt = performance.now()
     this.#socket?.write(request)
   }
@@ -103,13 +99,9 @@ export class Connection {
   }
 
   #onRead(bytes: number): boolean {
-    const from = TAIL_BYTES - this.#tailBytes
     const to = TAIL_BYTES + bytes
-    if (this.#tailBytes > 0) this.#tail.copy(SPACE, from, 0, this.#tailBytes)
-    const begins = this.#tailBytes === 0
-    this.#tailBytes = Math.min(TAIL_BYTES, to - from)
-    SPACE.copy(this.#tail, 0, to - this.#tailBytes, to)
-
+    const begins = this.#tail.empty
+    const from = this.#tail.join(SPACE, to)
     if (this.#walk === null) this.#onHttp(begins, from, to)
     else this.#onSocket(this.#walk, from, to)
     return true
@@ -123,8 +115,8 @@ export class Connection {
       return
     }
     if (begins && !startsWith(OK, from, to)) fail(`no stream: ${SPACE.toString('latin1', from, to)}`)
-    this.#count(from, to)
-    if (this.#terminal && startsWith(BODY_END, to - BODY_END.length, to)) this.#end()
+    this.#look(from, to)
+    if (this.#count.ended && startsWith(BODY_END, to - BODY_END.length, to)) this.#end()
   }
 
   #onSocket(walk: FrameWalk, from: number, to: number): void {
@@ -141,8 +133,8 @@ export class Connection {
     }
     walk.walk(SPACE, fresh, to)
     if (this.#phase !== 'answering') return
-    this.#count(from, to)
-    if (this.#terminal) this.#end()
+    this.#look(from, to)
+    if (this.#count.ended) this.#end()
   }
 
   #onFrame(opcode: number, length: number, first: number): void {
@@ -160,21 +152,15 @@ export class Connection {
     this.#onReady()
   }
 
-  #count(from: number, to: number): void {
-    if (this.#looks) {
-      readStamps(SPACE, Math.max(from, TAIL_BYTES - STAMP_BYTES), TAIL_BYTES, to, monotonicUs(), this.#tally.lateMs)
-    }
-    const scan = this.#scan
-    if (!scan.find(SPACE, from, to)) {
-      if (this.#got === 0 && SPACE.subarray(from, to).includes(this.#refusal)) fail(SPACE.toString('latin1', from, to))
-      return
-    }
-    this.#terminal = scan.terminal
-    const got = tokensUntil(scan.seq, scan.terminal, this.#tokens, this.#job.others)
-    if (got <= this.#got) return
-    if (this.#got === 0) this.#first()
-    this.#tally.events += got - this.#got
-    this.#got = got
+  #look(from: number, to: number): void {
+    const { lateMs } = this.#tally
+    if (this.#looks) readStamps(SPACE, from, TAIL_BYTES, to, monotonicUs(), lateMs)
+    const silent = this.#count.got === 0
+    const tokens = this.#count.look(SPACE, from, to)
+    this.#tally.events += tokens
+    if (!silent) return
+    if (tokens > 0) this.#first()
+    else if (SPACE.subarray(from, to).includes(this.#refusal)) fail(SPACE.toString('latin1', from, to))
   }
 
   #first(): void {
@@ -184,12 +170,11 @@ export class Connection {
   }
 
   #end(): void {
-    if (this.#job.protocol !== 'post' && this.#got !== this.#tokens) {
-      fail(`a task of ${this.#tokens} tokens came with ${this.#got}`)
-    }
-    if (this.#got === 0) this.#first()
+    const { got } = this.#count
+    if (this.#job.protocol !== 'post' && got !== this.#tokens) fail(`a task of ${this.#tokens} tokens came with ${got}`)
+    if (got === 0) this.#first()
     this.#tally.tasks++
-    this.#tailBytes = 0
+    this.#tail.forget()
     this.#phase = 'ready'
     this.#onTask('ended', this)
   }

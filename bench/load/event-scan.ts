@@ -6,12 +6,10 @@
  * `"seq":` occurs nowhere else, for in a text its quotes would be escaped. An event counts when its head has come; the
  * rest of it follows, at most one event a connection later.
  *
- * What is split between two reads is in the last TAIL_BYTES of the first: whoever scans gives them again, before the new
- * bytes. To find the same event again does no harm.
+ * What is cut between two reads is in the tail of the first, which whoever scans gives again before the new bytes. To find the
+ * same event again does no harm.
  */
-
-/** More than a seq, a time and a type take together. */
-export const TAIL_BYTES = 64
+import { TAIL_BYTES } from './tail.js'
 
 const QUOTED = Buffer.from('"seq":')
 /** msgpack: a string of 3 characters. */

@@ -2,8 +2,6 @@
  * How late tokens come, from the stamps of the scripted model in them (`i=K,t=MICROSECONDS;`).
  */
 const STAMP = Buffer.from(',t=')
-/** More than a stamp has, so that a tail of so many bytes holds the beginning of one that is cut. */
-export const STAMP_BYTES = 24
 const [ZERO, SEMICOLON] = [...Buffer.from('0;')] as [number, number]
 
 /**

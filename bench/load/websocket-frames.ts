@@ -5,7 +5,7 @@
  * before the new bytes, for a head may be cut.
  */
 import { randomBytes } from 'node:crypto'
-import { TAIL_BYTES } from './event-scan.js'
+import { TAIL_BYTES } from './tail.js'
 
 export const OPCODE = { text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const
 
