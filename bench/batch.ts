@@ -14,6 +14,7 @@ import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import type { Job, Result } from './batch/setup.js'
+import { median } from './statistics.js'
 
 const WIDTHS = [1, 4, 8, 16, 32]
 const FILES = ['onnx/model.onnx', 'onnx/model_q4.onnx']
@@ -35,7 +36,7 @@ const run = async (job: Partial<Job>): Promise<Result> => {
 /** The median of the rounds; NaN where there are none. */
 const rate = async (job: Partial<Job>): Promise<number> => {
   const result = await run(job)
-  if ('rates' in result) return result.rates.sort((a, b) => a - b)[Math.floor(result.rates.length / 2)] as number
+  if ('rates' in result) return median(result.rates)
   process.stdout.write(`${job.side}: ${result.failed}\n`)
   return Number.NaN
 }

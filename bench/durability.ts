@@ -6,11 +6,9 @@
  * 500, how late they are, from the moment at which a token fell due to its bytes at the client. Bad: `process` under 0.9 of
  * `none`, or more than 3 ms later at the median.
  */
-
-import { percentile } from './journal/percentile.js'
 import { Clients } from './load/clients.js'
 import { BenchGateway } from './load/gateway.js'
-import { LOOKING } from './load/looking.js'
+import { median } from './statistics.js'
 
 const KINDS = ['none', 'process', 'disk'] as const
 type Kind = (typeof KINDS)[number]
@@ -18,26 +16,18 @@ const ROUNDS = 3
 const FULL_SPEED = { streams: 100, script: { tokens: 200 }, measureMs: 4000 }
 const DENSE = { streams: 2000, script: { tokens: 1000, rate: 50, stamp: true }, measureMs: 4000 }
 const PACED = { streams: 500, script: { tokens: 1000, rate: 50, stamp: true }, measureMs: 4000 }
-
-const median = (values: number[]): number => percentile(values, 50)
-
-async function fullSpeed(gateway: BenchGateway): Promise<number> {
-  const clients = await Clients.start(gateway.port, FULL_SPEED.streams, FULL_SPEED.script)
-  const { tasks } = await clients.measure(FULL_SPEED.measureMs)
-  await clients.stop()
-  return (tasks * FULL_SPEED.script.tokens * 1000) / FULL_SPEED.measureMs
-}
+/** Over which streams begin, so that not all their tokens are due at the same moments. */
+const SPREAD_MS = 1000
 
 /** Lateness in ms, and tokens a second of all clients. */
-async function paced(
+async function load(
   gateway: BenchGateway,
-  { streams, script, measureMs }: typeof PACED,
+  { streams, script, measureMs }: typeof FULL_SPEED | typeof PACED,
 ): Promise<{ p50: number; p99: number; perS: number }> {
-  const clients = await Clients.start(gateway.port, streams, script)
-  const { latenessMs } = await clients.measure(measureMs)
+  const clients = await Clients.start(gateway, { protocol: 'sse', clients: streams, script, spreadMs: SPREAD_MS })
+  const { events, ms, lateMs } = await clients.measure(measureMs)
   await clients.stop()
-  const perS = (latenessMs.length * LOOKING * 1000) / measureMs
-  return { p50: percentile(latenessMs, 50), p99: percentile(latenessMs, 99), perS }
+  return { p50: lateMs.p50, p99: lateMs.p99, perS: (events * 1000) / ms }
 }
 
 const gateways = new Map<Kind, BenchGateway>()
@@ -51,9 +41,9 @@ const seen = new Map(
 for (let round = 0; round < ROUNDS; round++) {
   for (const [kind, gateway] of gateways) {
     const of = seen.get(kind)
-    of?.perS.push(await fullSpeed(gateway))
-    of?.dense.push((await paced(gateway, DENSE)).perS)
-    const { p50, p99 } = await paced(gateway, PACED)
+    of?.perS.push((await load(gateway, FULL_SPEED)).perS)
+    of?.dense.push((await load(gateway, DENSE)).perS)
+    const { p50, p99 } = await load(gateway, PACED)
     of?.p50.push(p50)
     of?.p99.push(p99)
   }

@@ -13,8 +13,8 @@ import type { Flush } from '../src/backend/backend.js'
 import { EmbeddedBackend, type EmbeddedOptions } from '../src/backend/embedded/embedded.js'
 import { newTaskId } from '../src/core/id.js'
 import { TaskLog } from '../src/log/task-log.js'
-import { percentile } from './journal/percentile.js'
 import { newTask } from './journal/task.js'
+import { percentile } from './statistics.js'
 
 const TASKS = 2000
 const PER_FLUSH = 100

@@ -65,7 +65,12 @@ try {
   const kept = await BenchGateway.start(KEEP, dir)
   process.stdout.write(`with ${ENDED} ended tasks: ready after ${kept.readyMs.toFixed(0)} ms\n`)
 
-  const clients = await Clients.start(kept.port, RUNNING, { tokens: 100_000, rate: 50 })
+  const clients = await Clients.start(kept, {
+    protocol: 'sse',
+    clients: RUNNING,
+    script: { tokens: 100_000, rate: 50 },
+    onLeave: 'goOn',
+  })
   await clients.measure(5000)
   const stopped = clients.stop()
   await kept.stop('SIGKILL')

@@ -13,6 +13,7 @@ import { uniform } from '../src/model/random.js'
 import { Sampler, type SamplerSettings } from '../src/model/sampler.js'
 import { sampleBySorting } from '../test/model/sampler-reference.js'
 import { NEUTRAL, rowOf, type Shape } from '../test/model/sampler-rows.js'
+import { median } from './statistics.js'
 
 const VOCABULARIES = [2048, 32_000, 151_936]
 const SHAPES: Shape[] = ['peaked', 'flat']
@@ -77,7 +78,7 @@ function medians(rows: Float32Array[], turns: number, warmUpTurns: number, runs:
       if (turn >= warm) times[i]?.push((performance.now() - start) * 1000)
     }
   }
-  return times.map((list) => list.sort((a, b) => a - b)[list.length >> 1] as number)
+  return times.map(median)
 }
 
 function barePass(row: Float32Array): number {

@@ -14,6 +14,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { start } from '../src/index.js'
 import type { Streams } from './load/streams.js'
+import { median } from './statistics.js'
 
 const TASKS = 16
 const MEASURE_MS = 6000
@@ -79,10 +80,6 @@ async function delayFor(ms: number): Promise<Delay> {
   // The histogram holds the time from timer to timer, in nanoseconds.
   const over = (ns: number): number => Math.max(0, ns / 1e6 - RESOLUTION_MS)
   return { p50: over(histogram.percentile(50)), p99: over(histogram.percentile(99)), max: over(histogram.max) }
-}
-
-function median(values: number[]): number {
-  return values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
 }
 
 function shown({ p50, p99, max }: Delay): string {

@@ -1,6 +1,7 @@
 /**
  * What a run says of itself: one line while it goes on, a table at its end.
  */
+import { median, percentile } from '../statistics.js'
 import type { Options } from './options.js'
 import type { Result } from './run.js'
 import type { Counts } from './setting.js'
@@ -23,13 +24,12 @@ export function progressLine(
 
 export function table({ counts, violations, tookMs, listed, readyMs }: Result, options: Options): string {
   const { resumes } = counts
-  const restarts = [...readyMs].sort((a, b) => a - b)
   const seconds = tookMs / 1000
   const [lost, repeated] = [violations.count('lost') + violations.count('ahead'), violations.count('repeated')]
   const rows: [string, string | number][] = [
     ['kill -9', counts.kills],
     ['SIGTERM, drained', counts.drains],
-    ['start to ready, median / longest', `${shownMs(restarts[restarts.length >> 1])} / ${shownMs(restarts.at(-1))}`],
+    ['start to ready, median / longest', `${shownMs(median(readyMs))} / ${shownMs(percentile(readyMs, 100))}`],
     ['connections that we cut / lost', `${counts.cuts} / ${counts.losses}`],
     ['resumed: SSE, long poll', `${resumes.sse}, ${resumes.poll}`],
     ['resumed: WebSocket JSON, msgpack', `${resumes.json}, ${resumes.msgpack}`],
@@ -58,4 +58,4 @@ export function kinds(violations: Violations): string {
     .join('')
 }
 
-const shownMs = (ms: number | undefined): string => (ms === undefined ? '-' : `${ms.toFixed(0)} ms`)
+const shownMs = (ms: number): string => (Number.isNaN(ms) ? '-' : `${ms.toFixed(0)} ms`)

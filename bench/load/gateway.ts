@@ -1,21 +1,23 @@
 /**
  * A gateway in a process of its own, as a user starts it, with the scripted model and a data directory of its own.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import type { ChildProcess } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import type { Others } from './job.js'
+import { endProcess, type Server, startProcess } from './server.js'
 
 const CLI = fileURLToPath(new URL('../../src/cli.js', import.meta.url))
 
-export class BenchGateway {
+export class BenchGateway implements Server {
   readonly dir: string
   readonly port: number
   /** From the start of the process. */
   readonly readyMs: number
+  /** `queued` and `started`, and four `progress`. */
+  readonly others: Others = { before: 2, among: 4 }
   readonly #process: ChildProcess
   readonly #ownDir: boolean
 
@@ -27,30 +29,16 @@ export class BenchGateway {
     this.#ownDir = ownDir
   }
 
-  /** Ready when it returns. @param given a data directory that is there, and stays */
-  static async start(options: string[], given?: string): Promise<BenchGateway> {
+  /**
+   * Ready when it returns.
+   * @param given a data directory that is there, and stays
+   * @param node options of Node itself
+   */
+  static async start(options: string[], given?: string, node: string[] = []): Promise<BenchGateway> {
     const dir = given ?? mkdtempSync(join(tmpdir(), 'rejoin-bench-'))
-    const args = [
-      '--port',
-      '0',
-      '--model',
-      'scripted',
-      '--workers',
-      '1',
-      '--data-dir',
-      dir,
-      '--drain-ms',
-      '0',
-      ...options,
-    ]
+    const usual = ['--port', '0', '--model', 'scripted', '--workers', '1', '--data-dir', dir, '--drain-ms', '0']
     const from = performance.now()
-    const child = spawn(process.execPath, [CLI, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
-    let port = 0
-    for await (const line of createInterface({ input: child.stdout })) {
-      port = Number(/listens on .*:(\d+)$/.exec(line)?.[1] ?? port)
-      if (line === 'Ready.') break
-    }
-    if (port === 0) throw new Error('the gateway did not start')
+    const { child, port } = await startProcess(process.execPath, [...node, CLI, ...usual, ...options])
     return new BenchGateway(dir, given === undefined, port, performance.now() - from, child)
   }
 
@@ -59,9 +47,7 @@ export class BenchGateway {
   }
 
   async stop(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
-    const exited = once(this.#process, 'exit')
-    this.#process.kill(signal)
-    await exited
+    await endProcess(this.#process, signal)
     if (this.#ownDir) rmSync(this.dir, { recursive: true, force: true })
   }
 }
