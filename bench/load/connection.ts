@@ -6,12 +6,14 @@
  * next. Whether nothing was lost or counted twice is known at the end of each task, by the seq of its last event: a
  * wrong number ends the benchmark.
  */
+
 import { connect, type Socket } from 'node:net'
+import { maskedFrame, OPCODE, textFrame } from '../../src/load/frames.js'
 import type { Job } from './job.js'
 import { monotonicUs, readStamps } from './stamps.js'
 import { TAIL_BYTES, Tail } from './tail.js'
 import { TaskCount } from './task-count.js'
-import { FrameWalk, maskedFrame, maskedText, OPCODE } from './websocket-frames.js'
+import { FrameWalk } from './websocket-frames.js'
 import { upgradeRequest } from './wire.js'
 
 const READ_BYTES = 262_144
@@ -142,8 +144,8 @@ export class Connection {
     if (opcode === OPCODE.close) fail('the server closed a WebSocket')
     if (this.#job.protocol !== 'socketio') return
     // engine.io, version 4: 0 opens, 2 is a ping, 4 a message; socket.io answers its own connect (40) with another.
-    if (first === ENGINE_OPEN) this.#socket?.write(maskedText('40'))
-    else if (first === ENGINE_PING && length === 1) this.#socket?.write(maskedText('3'))
+    if (first === ENGINE_OPEN) this.#socket?.write(textFrame('40'))
+    else if (first === ENGINE_PING && length === 1) this.#socket?.write(textFrame('3'))
     else if (first === ENGINE_MESSAGE && this.#phase === 'greeting') this.#ready()
   }
 

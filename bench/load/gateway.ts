@@ -11,6 +11,9 @@ import { endProcess, type Server, startProcess } from './server.js'
 
 const CLI = fileURLToPath(new URL('../../src/cli.js', import.meta.url))
 
+/** As `npm start` and `npx rejoin` have it. */
+const NODE = ['--initial-heap-size=256']
+
 export class BenchGateway implements Server {
   readonly dir: string
   readonly port: number
@@ -38,7 +41,7 @@ export class BenchGateway implements Server {
     const dir = given ?? mkdtempSync(join(tmpdir(), 'rejoin-bench-'))
     const usual = ['--port', '0', '--model', 'scripted', '--workers', '1', '--data-dir', dir, '--drain-ms', '0']
     const from = performance.now()
-    const { child, port } = await startProcess(process.execPath, [...node, CLI, ...usual, ...options])
+    const { child, port } = await startProcess(process.execPath, [...NODE, ...node, CLI, ...usual, ...options])
     return new BenchGateway(dir, given === undefined, port, performance.now() - from, child)
   }
 

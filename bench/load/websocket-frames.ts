@@ -1,31 +1,10 @@
 /**
- * The two halves of RFC 6455 that a client needs which counts: its own frames, and where a server's frames begin.
+ * What a client that counts needs of RFC 6455 beside its own frames: where a server's frames begin.
  *
  * A walk from frame to frame reads two to ten bytes of each and no payload. Like the scan for events it wants the end of the last read
  * before the new bytes, for a head may be cut.
  */
-import { randomBytes } from 'node:crypto'
 import { TAIL_BYTES } from './tail.js'
-
-export const OPCODE = { text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const
-
-/** Client frames are masked (RFC 6455, section 5.3). */
-export function maskedFrame(opcode: number, payload: Uint8Array): Buffer {
-  const { length } = payload
-  const extended = length > 65_535 ? 8 : length > 125 ? 2 : 0
-  const frame = Buffer.alloc(2 + extended + 4 + length)
-  frame[0] = 0x80 | opcode
-  frame[1] = 0x80 | (extended === 8 ? 127 : extended === 2 ? 126 : length)
-  if (extended === 2) frame.writeUInt16BE(length, 2)
-  if (extended === 8) frame.writeBigUInt64BE(BigInt(length), 2)
-  const mask = randomBytes(4)
-  mask.copy(frame, 2 + extended)
-  const start = 6 + extended
-  for (let i = 0; i < length; i++) frame[start + i] = (payload[i] as number) ^ (mask[i & 3] as number)
-  return frame
-}
-
-export const maskedText = (text: string): Buffer => maskedFrame(OPCODE.text, Buffer.from(text))
 
 /** @param first the first byte of the payload, -1 when it is empty */
 export type OnFrame = (opcode: number, length: number, first: number) => void

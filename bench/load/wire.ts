@@ -1,10 +1,11 @@
 /**
  * What clients say, in each protocol: made once, as bytes.
  */
+
 import { randomBytes } from 'node:crypto'
 import { pack } from 'msgpackr'
+import { maskedFrame, OPCODE, textFrame } from '../../src/load/frames.js'
 import type { Job, Protocol, Script } from './job.js'
-import { maskedFrame, maskedText, OPCODE } from './websocket-frames.js'
 
 /** How long a task whose client has left goes on. */
 const LEAVE_MS = 50
@@ -44,11 +45,11 @@ export function taskRequest({ protocol, follow, onLeave }: Job, script: Script):
     case 'post':
       return post({ prompt: body.prompt }, '')
     case 'ws':
-      return maskedText(JSON.stringify(frame))
+      return textFrame(JSON.stringify(frame))
     case 'ws-msgpack':
       return maskedFrame(OPCODE.binary, pack(frame))
     case 'socketio':
-      return maskedText(`42${JSON.stringify(['submit', frame])}`)
+      return textFrame(`42${JSON.stringify(['submit', frame])}`)
     default:
       return protocol satisfies never
   }

@@ -3,7 +3,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto'
 
-const OP = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const
+export const OPCODE = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const
 const FINAL = 0x80
 const MASKED = 0x80
 /** RFC 6455, section 1.3. */
@@ -24,11 +24,12 @@ export const acceptOf = (key: string): string =>
     .update(key + ACCEPT)
     .digest('base64')
 
-export const textFrame = (text: string): Buffer => frame(OP.text, Buffer.from(text))
-export const binaryFrame = (bytes: Uint8Array): Buffer => frame(OP.binary, bytes)
-export const pongFrame = (payload: Buffer): Buffer => frame(OP.pong, payload)
+export const textFrame = (text: string): Buffer => maskedFrame(OPCODE.text, Buffer.from(text))
+export const binaryFrame = (bytes: Uint8Array): Buffer => maskedFrame(OPCODE.binary, bytes)
+export const pongFrame = (payload: Buffer): Buffer => maskedFrame(OPCODE.pong, payload)
 
-function frame(opcode: number, payload: Uint8Array): Buffer {
+/** Whole in itself. */
+export function maskedFrame(opcode: number, payload: Uint8Array): Buffer {
   const { length } = payload
   const sizeBytes = length < 126 ? 0 : length < 65_536 ? 2 : 8
   const bytes = Buffer.alloc(2 + sizeBytes + 4 + length)
@@ -78,9 +79,9 @@ export class FrameParser {
   }
 
   #take(opcode: number, final: boolean, payload: Buffer): void {
-    if (opcode === OP.ping) this.#sink.ping(payload)
-    else if (opcode === OP.close) this.#sink.close(payload.length >= 2 ? payload.readUInt16BE(0) : 1005)
-    else if (opcode === OP.pong) return
+    if (opcode === OPCODE.ping) this.#sink.ping(payload)
+    else if (opcode === OPCODE.close) this.#sink.close(payload.length >= 2 ? payload.readUInt16BE(0) : 1005)
+    else if (opcode === OPCODE.pong) return
     else if (final && this.#message.length === 0) this.#sink.message(payload)
     else {
       this.#message.push(Buffer.from(payload))

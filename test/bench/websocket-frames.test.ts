@@ -6,7 +6,8 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { WebSocketServer } from 'ws'
 import { TAIL_BYTES } from '../../bench/load/tail.js'
-import { FrameWalk, maskedText } from '../../bench/load/websocket-frames.js'
+import { FrameWalk } from '../../bench/load/websocket-frames.js'
+import { textFrame } from '../../src/load/frames.js'
 import { cuts, readInPieces } from './pieces.js'
 
 const LENGTHS = [0, 1, 125, 126, 65_535, 65_536]
@@ -41,7 +42,7 @@ describe('WebSocket frames of the load clients', () => {
     const texts = LENGTHS.map((length) => 'aö'.repeat(length).slice(0, length))
     const messages: string[] = []
     accepted.on('message', (data: Buffer) => messages.push(data.toString()))
-    for (const text of texts) socket.write(maskedText(text))
+    for (const text of texts) socket.write(textFrame(text))
     while (messages.length < texts.length) await once(accepted, 'message')
 
     assert.deepEqual(messages, texts)
