@@ -7,7 +7,8 @@
  * in a process of its own, loaded one at a time and in turn. Clients submit a task of 200 tokens, follow it and submit the
  * next: at full speed, or at 50 tokens a second each. All CPU of the server counts, over the events that came. Ratios are to
  * bare uWebSockets.js over the same transport, from the same run. Lateness is from the moment at which a token fell due to
- * its bytes at the client; the clients share the cores with the server.
+ * its bytes at the client; the clients share the cores with the server. A little over 100 % of what is wanted is right: a
+ * client's next task begins with the end of the last one, and its first token is due at once.
  *
  * Bad for the gateway: at full speed more than 4 µs of CPU an event with 500 and 2,000 clients; at 50/s less than 99 % of
  * what is wanted with 2,000 clients or p99 over 150 ms, and with 500 CPU over 1.2, p99 over 0.6 of bare uWebSockets.js;

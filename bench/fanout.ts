@@ -60,5 +60,5 @@ for (const subscribers of SUBSCRIBERS.map(allowed)) {
   }
 }
 process.stdout.write(
-  markdown(['', 'CPU µs/event', 'k events/s', 'late p50 ms', 'late p99 ms', 'CPU / uWS', 'events / uWS'], rows),
+  `\n${markdown(['', 'CPU µs/event', 'k events/s', 'late p50 ms', 'late p99 ms', 'CPU / uWS', 'events / uWS'], rows)}`,
 )

@@ -52,4 +52,4 @@ for (const protocol of ['sse', 'ws'] as const) {
     rows.push([`${protocol === 'sse' ? 'SSE' : 'WebSocket'}: ${name}`, each.toFixed(0), ratio(each, bare)])
   }
 }
-process.stdout.write(markdown(['', 'bytes a reader', '/ uWS'], rows))
+process.stdout.write(`\n${markdown(['', 'bytes a reader', '/ uWS'], rows)}`)

@@ -71,4 +71,4 @@ for (const protocol of ['sse', 'ws'] as const) {
   }
 }
 for (const { server } of sides) await server.stop()
-process.stdout.write(markdown(['', 'caught up after ms', 'M events/s', 'time / uWS'], rows))
+process.stdout.write(`\n${markdown(['', 'caught up after ms', 'M events/s', 'time / uWS'], rows)}`)

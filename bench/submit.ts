@@ -59,4 +59,6 @@ for (const protocol of ['post', 'sse'] as const) {
   }
 }
 for (const [, server] of sides) await server.stop()
-process.stdout.write(markdown(['', 'tasks/s', 'CPU µs/task', 'p50 ms', 'p99 ms', 'tasks / uWS', 'CPU / uWS'], rows))
+process.stdout.write(
+  `\n${markdown(['', 'tasks/s', 'CPU µs/task', 'p50 ms', 'p99 ms', 'tasks / uWS', 'CPU / uWS'], rows)}`,
+)

@@ -50,5 +50,5 @@ for (let round = 0; round < ROUNDS; round++) {
 }
 const object = median(costs.get('object') ?? [])
 const rows = [...costs].map(([name, each]) => [forms[name].title, median(each).toFixed(3), ratio(median(each), object)])
-process.stdout.write(`At most ${IN_FLIGHT} events on their way.\n`)
+process.stdout.write(`At most ${IN_FLIGHT} events on their way.\n\n`)
 process.stdout.write(markdown(['a message is', 'main thread µs/event', '/ an object'], rows))
