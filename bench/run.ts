@@ -16,6 +16,7 @@ const BENCHES = [
   'fanout',
   'resume',
   'idle',
+  'kept',
   'submit',
   'transport',
   'journal',
