@@ -37,7 +37,7 @@ const run = async (job: Partial<Job>): Promise<Result> => {
 const rate = async (job: Partial<Job>): Promise<number> => {
   const result = await run(job)
   if ('rates' in result) return median(result.rates)
-  process.stdout.write(`${job.side}: ${result.failed}\n`)
+  process.stderr.write(`${job.side}: ${result.failed}\n`)
   return Number.NaN
 }
 

@@ -13,9 +13,9 @@ import { median } from './statistics.js'
 const KINDS = ['none', 'process', 'disk'] as const
 type Kind = (typeof KINDS)[number]
 const ROUNDS = 3
-const FULL_SPEED = { streams: 100, script: { tokens: 200 }, measureMs: 4000 }
-const DENSE = { streams: 2000, script: { tokens: 1000, rate: 50, stamp: true }, measureMs: 4000 }
-const PACED = { streams: 500, script: { tokens: 1000, rate: 50, stamp: true }, measureMs: 4000 }
+const FULL_SPEED = { streams: 100, script: { tokens: 200 }, measureMs: 3000 }
+const DENSE = { streams: 2000, script: { tokens: 1000, rate: 50, stamp: true }, measureMs: 3000 }
+const PACED = { streams: 500, script: { tokens: 1000, rate: 50, stamp: true }, measureMs: 3000 }
 /** Over which streams begin, so that not all their tokens are due at the same moments. */
 const SPREAD_MS = 1000
 

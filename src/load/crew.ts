@@ -22,9 +22,6 @@ export type Pace = {
   spreadMs: number
 }
 
-/** A task that is begun by so many ms later than it was to be was held up by the clients, not by a timer. */
-const LATE_MS = 5
-
 export class Crew {
   readonly #measure: Measure
   readonly #pace: Pace
@@ -102,7 +99,6 @@ export class Crew {
     const measure = this.#measure
     measure.begun++
     measure.active++
-    if (performance.now() - intendedAt > LATE_MS) measure.delayed++
     const following = member.client.follow(new Answer(measure, intendedAt, member.slow), this.#signal).finally(() => {
       measure.active--
       this.#under.delete(following)
@@ -112,8 +108,10 @@ export class Crew {
   }
 
   #next(member: Member): void {
-    const intendedAt = this.#pace.arrivals === 'closed' ? performance.now() : this.#waiting.shift()
-    if (intendedAt !== undefined) this.#begin(member, intendedAt)
+    const waited = this.#waiting.shift()
+    if (waited !== undefined) this.#measure.delayed++
+    if (this.#pace.arrivals === 'closed') this.#begin(member, performance.now())
+    else if (waited !== undefined) this.#begin(member, waited)
     else this.#free.push(member)
     this.#look()
   }
