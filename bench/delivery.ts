@@ -147,7 +147,7 @@ for (const scenario of SCENARIOS) {
     }
   }
   const figures = new Map([...seen].map(([row, rounds]) => [row, medians(rounds)]))
-  process.stdout.write(`\n## ${title(scenario)}\n\n${table(scenario, figures)}`)
+  process.stdout.write(`\n### ${title(scenario)}\n\n${table(scenario, figures)}`)
 }
 
 for (const server of servers.values()) await server.stop()

@@ -18,6 +18,7 @@ const BENCHES = [
   'idle',
   'kept',
   'submit',
+  'health',
   'transport',
   'journal',
   'durability',

@@ -382,7 +382,7 @@ class Connection implements Pumpable, Beating {
       this.end(CLOSE.tryAgain, 'answers are not read')
       return
     }
-    this.#ws.send(this.#format.encode(value), this.#format.binary)
+    this.#ws.cork(() => this.#ws.send(this.#format.encode(value), this.#format.binary))
   }
 }
 
