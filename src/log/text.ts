@@ -4,13 +4,14 @@
  * A string per event would cost some 300 bytes each and long garbage collector pauses; here an event costs its
  * bytes. Offsets come from `append`, so a slice never cuts a character.
  */
+/** Of a task that has not said a word. */
+const NOTHING = Buffer.alloc(0)
 const FIRST_BYTES = 256
 /** Bytes that are copied faster one by one than by native code, which costs its call. */
 const SHORT = 64
 
 export class Text {
-  // Not from Node's shared pool, of which one small slab would keep 8 KB alive.
-  #slab = Buffer.allocUnsafeSlow(FIRST_BYTES)
+  #slab = NOTHING
   #end = 0
 
   /** Bytes of text. */
@@ -27,7 +28,7 @@ export class Text {
   append(text: string): number {
     // A UTF-16 unit takes at most 3 bytes; asking for the worst case saves counting them first.
     const worst = this.#end + text.length * 3
-    if (worst > this.#slab.length) this.#resize(Math.max(worst, this.#slab.length * 2))
+    if (worst > this.#slab.length) this.#resize(Math.max(worst, this.#slab.length * 2, FIRST_BYTES))
     this.#end = writeUtf8(this.#slab, text, this.#end)
     return this.#end
   }
@@ -63,6 +64,7 @@ export class Text {
   }
 
   #resize(bytes: number): void {
+    // Not from Node's shared pool, of which one small slab would keep 8 KB alive.
     const slab = Buffer.allocUnsafeSlow(bytes)
     this.#slab.copy(slab, 0, 0, this.#end)
     this.#slab = slab
