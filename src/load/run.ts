@@ -63,15 +63,20 @@ export async function runLoad(
   setMaxListeners(0, stop)
   const crew = new Crew(members, measure, pace, random, stop)
   const startedAt = Date.now()
+  const warmup = warmupMs(options)
+  // Not a task may be begun before it is measured.
+  if (warmup === 0) measure.start(performance.now())
   const done = crew.run()
   const cutters =
     options['cut-every'] === 0
       ? []
       : members.map(({ client }) => cutAtRandom(client, measure, random, options['cut-every'], stop))
-  await Promise.race([done, sleep(warmupMs(options), undefined, { signal: stop }).catch(() => {})])
+  if (warmup > 0) {
+    await Promise.race([done, sleep(warmup, undefined, { signal: stop }).catch(() => {})])
+    measure.start(performance.now())
+  }
 
   const from = performance.now()
-  measure.start(from)
   const [cpu, loop] = [process.cpuUsage(), performance.eventLoopUtilization()]
   const everyMs = Math.max(POINTS.minMs, (options.duration * 1000) / POINTS.count)
   const ticker = setInterval(() => progress(measure.point(performance.now()), measure), everyMs)
