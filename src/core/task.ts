@@ -10,8 +10,12 @@ export type TaskStatus = 'queued' | 'running' | 'completed' | 'failed' | 'cancel
 
 export type Message = { role: string; content: string }
 
-/** A `text` prompt is one user turn where the model has a chat template, and raw text where it has none. */
-export type Prompt = { type: 'text'; text: string } | { type: 'chat'; messages: Message[] }
+export type Prompt =
+  /** One user turn where the model has a chat template, and raw text where it has none. */
+  | { type: 'text'; text: string }
+  /** Text to go on from, whatever template the model has. */
+  | { type: 'raw'; text: string }
+  | { type: 'chat'; messages: Message[] }
 
 /** How the next token is chosen; what is absent has the default of the model's `generation_config.json`. */
 export type Sampling = {

@@ -36,7 +36,7 @@ export class Homes<Thread> {
 /** A hash: a slice of a prompt as a key would keep the whole prompt in memory. */
 const beginning = (prompt: Prompt): string => {
   const hash = createHash('sha256')
-  if (prompt.type === 'text') return hash.update(prompt.text.slice(0, MAX_CHARACTERS)).digest('base64')
+  if (prompt.type !== 'chat') return hash.update(prompt.text.slice(0, MAX_CHARACTERS)).digest('base64')
   for (const { role, content } of prompt.messages) {
     // From the end as well: system prompts are long and the same for everybody.
     hash.update(`${content.slice(0, MAX_CHARACTERS)}\0${content.slice(-MAX_CHARACTERS)}\0`)

@@ -31,7 +31,7 @@ const TEMPLATE_TOKENS = { message: 16, once: 128 }
  * template that writes pages of its own can prove this wrong; the model's own check then fails the task.)
  */
 export function isLong(prompt: Prompt, contextTokens: number): boolean {
-  const texts = prompt.type === 'text' ? [prompt.text] : prompt.messages.map(({ content }) => content)
+  const texts = prompt.type !== 'chat' ? [prompt.text] : prompt.messages.map(({ content }) => content)
   const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0)
   const atMost = bytes + texts.length * TEMPLATE_TOKENS.message + TEMPLATE_TOKENS.once
   return bytes > SHORT_BYTES || atMost >= contextTokens
@@ -45,7 +45,7 @@ export class PromptEncoder {
   async encode(model: PromptModel, prompt: Prompt): Promise<Int32Array> {
     const encoded = await this.#run({ ...model, prompt })
     if (encoded.type === 'ids') return encoded.ids
-    throw new RejoinError(encoded.code, encoded.message, { param: prompt.type === 'text' ? 'prompt' : 'messages' })
+    throw new RejoinError(encoded.code, encoded.message, { param: prompt.type === 'chat' ? 'messages' : 'prompt' })
   }
 
   async close(): Promise<void> {

@@ -1,8 +1,8 @@
 /**
  * A prompt becomes the ids that a model is prefilled with, or a refusal that says why it cannot.
  *
- * A `text` prompt is one user turn where the model has a chat template, and raw text where it has none. A prompt that
- * must be too long is refused before the tokenizer sees it, because its work would hold up the whole thread.
+ * A prompt that must be too long is refused before the tokenizer sees it, because its work would hold up the whole
+ * thread.
  */
 import { RejoinError } from '../core/errors.js'
 import type { Message, Prompt } from '../core/task.js'
@@ -21,24 +21,26 @@ export type PromptEncoding = {
  * @throws RejoinError `invalid_prompt`, `prompt_too_long`
  */
 export const encodePrompt = (prompt: Prompt, { tokenizer, template, contextTokens }: PromptEncoding): number[] => {
-  if (prompt.type === 'text' && prompt.text === '') throw new RejoinError('invalid_prompt', 'the prompt is empty')
-  const parts = template ? template.render(turns(prompt)) : [rawText(prompt)]
+  if (prompt.type !== 'chat' && prompt.text === '') throw new RejoinError('invalid_prompt', 'the prompt is empty')
+  // A template writes the special tokens itself.
+  const rendered = template !== null && prompt.type !== 'raw'
+  const parts = rendered ? template.render(turns(prompt)) : [rawText(prompt)]
   const atLeast = tokenizer.minTokens(parts.join(''))
   checkLength(atLeast, contextTokens, 'at least ')
-  const ids = parts.flatMap((part) => tokenizer.encode(part, { addSpecial: template === null }))
+  const ids = parts.flatMap((part) => tokenizer.encode(part, { addSpecial: !rendered }))
   if (ids.length === 0) throw new RejoinError('invalid_prompt', 'the prompt has no tokens')
   checkLength(ids.length, contextTokens)
   return ids
 }
 
 const turns = (prompt: Prompt): Message[] => {
-  if (prompt.type === 'text') return [{ role: 'user', content: prompt.text }]
+  if (prompt.type !== 'chat') return [{ role: 'user', content: prompt.text }]
   if (prompt.messages.length === 0) throw new RejoinError('invalid_prompt', '`messages` is empty')
   return prompt.messages
 }
 
 const rawText = (prompt: Prompt): string => {
-  if (prompt.type === 'text') return prompt.text
+  if (prompt.type !== 'chat') return prompt.text
   throw new RejoinError('invalid_prompt', 'the model has no chat template: it takes `prompt`, not `messages`')
 }
 

@@ -87,9 +87,9 @@ export const parseScript = (prompt: Prompt): Script => {
   return script
 }
 
-/** The text that holds the script: the `text` prompt itself, or the last user message of a chat. */
+/** The text that holds the script: the prompt itself, or the last user message of a chat. */
 export const promptText = (prompt: Prompt): string => {
-  if (prompt.type === 'text') return prompt.text
+  if (prompt.type !== 'chat') return prompt.text
   const message = prompt.messages.findLast(({ role }) => role === 'user')
   if (!message) throw new RejoinError('invalid_prompt', 'scripted prompt: `messages` has no user message')
   return message.content

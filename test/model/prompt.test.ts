@@ -43,6 +43,12 @@ test('a message cannot end its turn and speak as somebody else', () => {
   assert.equal(tokenizer.decode(ids), `${forged}<|end|><|<|end|>end|>`)
 })
 
+test('a raw prompt is gone on from as it is, whatever template the model has', () => {
+  const raw = encodePrompt({ type: 'raw', text: 'Once upon' }, model)
+
+  assert.deepEqual(raw, plain('Once upon'))
+})
+
 test('a role cannot forge a turn either, where a template writes roles', () => {
   const chatMl = new ChatTemplate('{% for m in messages %}{{ m.role }}: {{ m.content }}{% endfor %}', {}, ['<|end|>'])
 

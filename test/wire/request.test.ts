@@ -92,7 +92,7 @@ describe('the request checker', () => {
         maxWaitMs: request.max_wait_ms ?? null,
         metadata: request.metadata ?? {},
       }
-      assert.equal(JSON.stringify(spec), JSON.stringify(expected))
+      assert.deepEqual(JSON.parse(JSON.stringify(spec)), JSON.parse(JSON.stringify(expected)))
     })
 
     fc.assert(property, { numRuns: 500 })
