@@ -78,11 +78,13 @@ export interface Backend {
   archive(kept: Kept): Promise<void>
   /** An ended task that was archived. */
   find(id: TaskId): Promise<Found>
+  /** Drops a task that was archived, as retention would. @throws when the place where it is kept takes nothing */
+  remove(id: TaskId): Promise<void>
   /** Of the ended tasks of an owner that were archived: those before an ordinal, with one status or any. */
   list(owner: string, before: number, limit: number, status: TaskStatus | null): Promise<Page>
   /** Drops ended tasks that are older than retention keeps them. (Its bound of bytes holds by itself.) */
   sweep(now: number): Promise<void>
-  /** Told of the tasks that retention has dropped: the ones that ended first go first. */
+  /** Told of the tasks that were dropped: of those that retention drops the ones that ended first go first. */
   onDropped(listener: (ids: TaskId[]) => void): void
   /** The listener tells what a running task has said until now, so that the backend need not keep its older flushes. */
   onCheckpoint(listener: (id: TaskId) => Recovered | null): void

@@ -28,6 +28,17 @@ export const ERRORS = {
   ),
   model_not_found: spec(404, 'never', 'no model of that name is served'),
   task_not_found: spec(404, 'never', 'no task with that id, or it belongs to somebody else'),
+  response_not_found: spec(
+    404,
+    'never',
+    'no response with that id (OpenAI protocol), or it was made with `store: false`',
+  ),
+  previous_response_not_found: spec(
+    400,
+    'never',
+    '`previous_response_id` names no response, or one that has not ended',
+  ),
+  task_canceled: spec(409, 'never', 'the task was canceled before its answer was whole (OpenAI protocol)'),
   artifact_not_found: spec(404, 'never', 'the task has no artifact of that name'),
   not_found: spec(404, 'never', 'no such path'),
   method_not_allowed: spec(405, 'never', 'the path exists, but not with this method; see `Allow`'),

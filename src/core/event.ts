@@ -46,5 +46,8 @@ export type TokenEvent = Extract<TaskEvent, { type: 'token' }>
 /** An event that is kept as an object; a token event is kept as a stretch of its task's text. */
 export type MarkEvent = Exclude<TaskEvent, { type: 'token' }>
 
-export const isTerminal = (event: EventBody): boolean =>
+/** Exactly one a task, always last. */
+export type TerminalEvent = Extract<TaskEvent, { type: 'completed' | 'failed' | 'canceled' }>
+
+export const isTerminal = <E extends EventBody>(event: E): event is E & { type: TerminalEvent['type'] } =>
   event.type === 'completed' || event.type === 'failed' || event.type === 'canceled'

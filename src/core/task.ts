@@ -36,6 +36,9 @@ export type Sampling = {
   seed: number
 }
 
+/** How a model samples where a request does not say. */
+export type SamplingDefaults = { temperature: number; topP: number }
+
 /** What becomes of a task that nobody reads. */
 export type OnDisconnect =
   | { type: 'continue' }
@@ -43,6 +46,24 @@ export type OnDisconnect =
   | { type: 'pause' }
   /** Canceled when nobody has read it for so long; null: for a moment, once somebody has read it at all. */
   | { type: 'cancel'; afterMs: number | null }
+
+/** What the protocol by which a task came finds again on it, beyond what every task has. */
+export type Origin =
+  /** OpenAI's Responses: what their objects repeat of the request. */
+  | {
+      type: 'response'
+      /** The first message of the prompt, which the next turn does not inherit. */
+      instructions: string | null
+      /** The id of the response that this one goes on from. */
+      previous: string | null
+      /** False: it is not there for anybody but its own stream. */
+      store: boolean
+      background: boolean
+      maxOutputTokens: number | null
+      labels: { user?: string; safety_identifier?: string; prompt_cache_key?: string }
+    }
+  /** The AI SDK's chat that the answer belongs to, by its name there. */
+  | { type: 'chat'; chat: string }
 
 export type TaskSpec = {
   /** The name of a served model; absent: the first one that makes text. */
@@ -65,6 +86,8 @@ export type TaskSpec = {
   /** Refused at the door when the estimated wait is longer. */
   maxWaitMs: number | null
   metadata: Record<string, string>
+  /** Absent where the protocol needs nothing. */
+  origin?: Origin
 }
 
 /** A repeated request with the same key and the same body hash gets the same task. */

@@ -8,7 +8,7 @@ import type { Backend } from '../backend/backend.js'
 import type { TaskId } from '../core/id.js'
 import type { TaskStatus } from '../core/task.js'
 import { TaskRecord } from './record.js'
-import { gone, notFound } from './refusals.js'
+import { gone, notFound, storageFull } from './refusals.js'
 import { Registry } from './registry.js'
 
 export type CatalogOptions = {
@@ -26,6 +26,8 @@ export class Catalog {
   readonly #backend: Backend
   readonly #retentionMs: number
   readonly #uncertain = new Set<TaskId>()
+  /** Tasks that have ended and are not in the archive yet. */
+  readonly #archiving = new Map<TaskId, Promise<void>>()
 
   constructor(options: CatalogOptions, backend: Backend) {
     this.registry = new Registry(options.maxCachedBytes)
@@ -54,7 +56,21 @@ export class Catalog {
   ended(record: TaskRecord): void {
     this.registry.ended()
     const { task, log } = record
-    void this.#backend.archive({ task, log }).then(() => this.registry.archived(record))
+    const archiving = this.#backend.archive({ task, log }).then(() => {
+      this.#archiving.delete(task.id)
+      this.registry.archived(record)
+    })
+    this.#archiving.set(task.id, archiving)
+  }
+
+  /** Drops an ended task, as retention would. @throws RejoinError `storage_full` */
+  async remove({ task }: TaskRecord): Promise<void> {
+    await this.#archiving.get(task.id)
+    try {
+      await this.#backend.remove(task.id)
+    } catch {
+      throw storageFull()
+    }
   }
 
   /** @throws RejoinError `task_not_found`, also for another owner's task; `log_gone` after retention */

@@ -11,7 +11,7 @@ import { RejoinError } from '../core/errors.js'
 import type { CanceledBy, EventBody, Seq, TaskEvent } from '../core/event.js'
 import { newTaskId, type TaskId } from '../core/id.js'
 import type { Logger } from '../core/logger.js'
-import type { Idempotency, Prompt, Task, TaskSpec, TaskStatus } from '../core/task.js'
+import type { Idempotency, Prompt, SamplingDefaults, Task, TaskSpec, TaskStatus } from '../core/task.js'
 import { Embedder, type Embeddings } from '../engine/embedder.js'
 import { EncoderThreads } from '../engine/encoder-threads.js'
 import { isLong, PromptEncoder } from '../engine/prompt-encoder.js'
@@ -20,6 +20,7 @@ import { TaskLog } from '../log/task-log.js'
 import type { ModelSource } from '../model/model.js'
 import type { TaskExtras } from '../wire/json.js'
 import { Catalog, type CatalogOptions, type Listing } from './catalog.js'
+import { Chats } from './chats.js'
 import { Deadlines } from './deadlines.js'
 import { Dispatcher } from './dispatcher.js'
 import { Pump } from './pump.js'
@@ -65,6 +66,7 @@ const LAST_WORDS_MS = 2000
 export class Gateway {
   /** Connections mark themselves here when a reader of theirs falls behind. */
   readonly pump: Pump
+  readonly chats = new Chats()
   readonly #options: GatewayOptions
   readonly #backend: Backend & QueueView
   readonly #catalog: Catalog
@@ -135,6 +137,7 @@ export class Gateway {
       const record = new TaskRecord(task, log)
       record.canceledBy = canceledBy
       this.#registry.add(record)
+      this.chats.add(record)
       // It is found here until the archive has it.
       if (log.end !== null) {
         this.#ended(record, log.end)
@@ -180,6 +183,12 @@ export class Gateway {
     return this.dispatchers[0]?.model ?? null
   }
 
+  /** Of a model that is served, and has any. */
+  samplingDefaults(model: string): SamplingDefaults {
+    const source = this.#dispatchers.get(model)?.source
+    return source?.type === 'onnx' ? source.sampling : { temperature: 1, topP: 1 }
+  }
+
   get dispatchers(): Dispatcher[] {
     return [...this.#dispatchers.values()]
   }
@@ -222,6 +231,7 @@ export class Gateway {
     if (enqueued.type === 'queued') {
       this.#deadlines.set(task)
       this.#unread.accepted(record)
+      this.chats.add(record)
       return { record, replay: false }
     }
     this.#registry.remove(record)
@@ -316,6 +326,11 @@ export class Gateway {
     const canceling = await this.#backend.cancel(record.task.id, by)
     if (canceling === 'taken') await this.#say(record, { type: 'canceled', by })
     return true
+  }
+
+  /** Drops a task that has ended: from now on it is as if retention had. @throws RejoinError `storage_full` */
+  remove(record: TaskRecord): Promise<void> {
+    return this.#catalog.remove(record)
   }
 
   /** What a task object tells beside its state. */

@@ -15,6 +15,7 @@ import {
   type MarkEvent,
   type Seq,
   type TaskEvent,
+  type TerminalEvent,
   type TokenEvent,
   type TokenLogprob,
 } from '../core/event.js'
@@ -114,6 +115,11 @@ export class TaskLog {
     }
   }
 
+  /** Of the tokens that readers see; null where none were asked for. */
+  logprobs(): readonly TokenLogprob[] | null {
+    return this.#logprobs?.slice(0, this.tokens) ?? null
+  }
+
   /** Unix ms of the first token, as far as the ring still tells; null when there is none. */
   get firstTokenAt(): number | null {
     const ring = this.#ring
@@ -150,8 +156,9 @@ export class TaskLog {
   }
 
   /** The terminal event; null when it is not visible yet. */
-  get end(): MarkEvent | null {
-    return this.ended ? eventOf(this.#marks.at(-1)?.entry ?? null) : null
+  get end(): TerminalEvent | null {
+    // What closes a log is a terminal event.
+    return this.ended ? (eventOf(this.#marks.at(-1)?.entry ?? null) as TerminalEvent) : null
   }
 
   /** Of visible events. */

@@ -6,7 +6,7 @@
  * at a time: no `step` is under way while `admit` or `release` runs.
  */
 import type { TokenLogprob } from '../core/event.js'
-import type { Prompt, Sampling } from '../core/task.js'
+import type { Prompt, Sampling, SamplingDefaults } from '../core/task.js'
 
 export type Generation = {
   prompt: Prompt
@@ -73,6 +73,7 @@ export interface Model {
 export type OnnxSource = {
   type: 'onnx'
   name: string
+  sampling: SamplingDefaults
   dir: string
   /** The graph, relative to `dir`. */
   file: string

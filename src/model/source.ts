@@ -55,9 +55,10 @@ export const planSource = (name: string, dir: string, options: OnnxOptions): Onn
 export const planDecoder = (name: string, dir: string, options: OnnxOptions): OnnxSource => {
   const { prefillChunk, threads, slots, maxKvBytes: maxBytes, prefixCacheBytes } = options
   const file = checkModelDir(dir, options.file)
-  const { shape, contextTokens } = readModelConfig(dir)
+  const { shape, contextTokens, sampling } = readModelConfig(dir)
   const plan = planKv({ shape, contextTokens, slots, maxBytes, prefixCacheBytes })
-  return { type: 'onnx', name, dir, file, prefillChunk, threads, ...plan }
+  const { temperature, topP } = sampling
+  return { type: 'onnx', name, dir, file, prefillChunk, threads, sampling: { temperature, topP }, ...plan }
 }
 
 /** @returns the graph's file, relative to the directory */

@@ -1,5 +1,6 @@
 /**
- * One SSE response that follows a task: a reader on one side, a socket on the other.
+ * One SSE response that follows a task: a reader on one side, a socket on the other. What the bytes of an event are is a
+ * `Framing`'s matter.
  *
  * It writes a piece at each chance that the pump gives it, in which all missed tokens are merged, and stops at the first
  * that does not fit; what happens meanwhile costs nothing, because the reader is a position. The response ends with the
@@ -15,7 +16,8 @@ import type { Gateway } from '../gateway/gateway.js'
 import type { Pumpable } from '../gateway/pump.js'
 import type { TaskRecord } from '../gateway/record.js'
 import type { Reader } from '../log/reader.js'
-import { SSE_HEADERS, SSE_KEEP_ALIVE, SSE_NOTHING, sseFrame, sseRetry } from '../wire/sse.js'
+import type { Framing } from '../wire/framing.js'
+import { SSE_HEADERS, SSE_KEEP_ALIVE, SSE_NOTHING } from '../wire/sse.js'
 import type { Beating, KeepAlive } from './keep-alive.js'
 import type { OpenAnswer, OpenAnswers } from './open-answers.js'
 import type { Exchange } from './request.js'
@@ -40,6 +42,7 @@ export class EventStream implements Pumpable, Beating, OpenAnswer {
   readonly #exchange: Exchange
   readonly #gateway: Gateway
   readonly #streams: Streams
+  readonly #framing: Framing
   readonly #reader: Reader
   behindSince = 0
   bucket = 0
@@ -56,12 +59,14 @@ export class EventStream implements Pumpable, Beating, OpenAnswer {
     streams: Streams,
     record: TaskRecord,
     after: Seq,
+    framing: Framing,
     headers: [string, string][],
   ) {
     streams.answers.check()
     this.#exchange = exchange
     this.#gateway = gateway
     this.#streams = streams
+    this.#framing = framing
     this.#reader = gateway.attach(record, after, () => gateway.pump.mark(this, this.#reader.fresh))
     exchange.onAborted(() => this.#leave())
     exchange.res.onWritable(() => {
@@ -71,9 +76,7 @@ export class EventStream implements Pumpable, Beating, OpenAnswer {
       return true
     })
     streams.beats.idle.add(this)
-    const room = exchange.begin([...SSE_HEADERS, ...headers], () =>
-      exchange.res.write(sseRetry(Math.random()) + this.#piece()),
-    )
+    const room = exchange.begin([...SSE_HEADERS, ...headers], () => exchange.res.write(framing.opening + this.#piece()))
     this.#wrote(room)
     streams.answers.add(this)
     this.pump()
@@ -85,7 +88,7 @@ export class EventStream implements Pumpable, Beating, OpenAnswer {
       const piece = this.#piece()
       // With its last bytes, so that it costs one write.
       if (this.#reader.done) this.#end(piece)
-      else this.#write(piece)
+      else if (piece !== '') this.#write(piece)
     }
     if (!this.#room || !this.#exchange.open) return
     if (this.#reader.behind) this.#gateway.pump.mark(this)
@@ -118,7 +121,7 @@ export class EventStream implements Pumpable, Beating, OpenAnswer {
     while (frames.length < pieceBytes) {
       const entry = this.#reader.next(pieceBytes)
       if (entry === null) break
-      frames += sseFrame(entry)
+      frames += this.#framing.frame(entry)
     }
     return frames
   }

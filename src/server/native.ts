@@ -4,30 +4,27 @@
  * Each handler reads from the exchange, asks one verb of the gateway, and answers. Refusals are thrown and become
  * the answer in `routes.ts`.
  */
-import { createHash, randomInt } from 'node:crypto'
 import type { Entry } from '../core/entry.js'
 import { RejoinError } from '../core/errors.js'
 import type { Seq } from '../core/event.js'
-import { isTaskId, type TaskId } from '../core/id.js'
 import type { TaskStatus } from '../core/task.js'
-import type { Gateway, Received } from '../gateway/gateway.js'
+import type { Gateway } from '../gateway/gateway.js'
 import type { TaskRecord } from '../gateway/record.js'
 import type { Reader } from '../log/reader.js'
 import { entryJson, eventsPage, taskObject } from '../wire/json.js'
 import { parseInteger, parsePosition, parseSeconds } from '../wire/query.js'
 import { parseJson, parseTaskRequest } from '../wire/request.js'
+import { nativeFraming } from '../wire/sse.js'
 import { authenticate } from './auth.js'
 import { EventStream, type Streams } from './events.js'
+import { checkedId, newSeed, received } from './received.js'
 import type { Exchange } from './request.js'
 import { waitFor } from './waiting.js'
 
 const MAX_WAIT_S = 60
 /** A page ends at its limit, or with the item that takes it past so much text. A merged event of it has up to `eventBytes`. */
 const PAGE = { default: 100, max: 1000, textBytes: 1_048_576, eventBytes: 32_768 }
-const MAX_KEY_CHARACTERS = 255
 const STATUSES: readonly string[] = ['queued', 'running', 'completed', 'failed', 'canceled'] satisfies TaskStatus[]
-
-export const newSeed = (): number => randomInt(2 ** 47)
 
 export class NativeApi {
   readonly #gateway: Gateway
@@ -122,7 +119,7 @@ export class NativeApi {
   }
 
   #stream(exchange: Exchange, record: TaskRecord, after: Seq, headers: [string, string][]): void {
-    new EventStream(exchange, this.#gateway, this.#streams, record, after, headers)
+    new EventStream(exchange, this.#gateway, this.#streams, record, after, nativeFraming(Math.random()), headers)
   }
 
   /** Events as one JSON page; with `wait`, a long poll. */
@@ -157,12 +154,6 @@ export class NativeApi {
   }
 }
 
-/** @throws RejoinError `task_not_found`: an id of another form names no task */
-export function checkedId(text: string): TaskId {
-  if (!isTaskId(text)) throw new RejoinError('task_not_found', `no task ${JSON.stringify(text.slice(0, 100))}`)
-  return text
-}
-
 /** The first items, at most `limit`, ending with the one that takes the sum of their sizes past `maxBytes`. */
 function upTo<T>(limit: number, maxBytes: number, items: Iterable<T>, bytesOf: (item: T) => number): T[] {
   const taken: T[] = []
@@ -189,19 +180,4 @@ function streamPosition(exchange: Exchange): Seq {
     parsePosition(query.get('starting_after'), 'starting_after') ??
     0
   )
-}
-
-function received(exchange: Exchange, body: Uint8Array): Received {
-  const key = exchange.header('idempotency-key')
-  if (key === '') return { bytes: body.byteLength, idempotency: null }
-  if (key.length > MAX_KEY_CHARACTERS) {
-    throw new RejoinError(
-      'invalid_request',
-      `\`Idempotency-Key\` has ${key.length} characters, over ${MAX_KEY_CHARACTERS}`,
-      {
-        param: 'Idempotency-Key',
-      },
-    )
-  }
-  return { bytes: body.byteLength, idempotency: { key, bodyHash: createHash('sha256').update(body).digest('base64') } }
 }

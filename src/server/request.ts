@@ -9,7 +9,7 @@
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js'
 import { STATUS_CODES } from 'node:http'
 import { ERRORS, RejoinError } from '../core/errors.js'
-import { newRequestId } from '../core/id.js'
+import { newRequestId, type TaskId } from '../core/id.js'
 import { errorObject } from '../wire/json.js'
 
 /** The headers that any handler reads. */
@@ -26,6 +26,8 @@ export class Exchange {
   readonly method: string
   path: string
   readonly requestId: string
+  /** The task that the answer is about, where the protocol has no place of its own to name it: sent as `X-Task-Id`. */
+  task: TaskId | null = null
   #headers: Partial<Record<Copied, string>> = {}
   #query: string
   readonly #contentLength: number
@@ -173,6 +175,7 @@ export class Exchange {
     this.res.cork(() => {
       this.res.writeStatus(`${status} ${STATUS_CODES[status] ?? ''}`)
       this.res.writeHeader('X-Request-Id', this.requestId)
+      if (this.task !== null) this.res.writeHeader('X-Task-Id', this.task)
       for (const [name, value] of headers) this.res.writeHeader(name, value)
       rest()
     })

@@ -11,10 +11,15 @@ import { KeepAlive } from './keep-alive.js'
 import { Metrics } from './metrics.js'
 import { NativeApi } from './native.js'
 import { OpenAnswers } from './open-answers.js'
+import { OpenAiApi } from './openai.js'
 import { OpsApi } from './ops.js'
 import { Page } from './page.js'
+import { ResponsesApi } from './responses.js'
+import { speakResponses } from './responses-socket.js'
 import { route } from './routes.js'
-import { SocketApi, type SocketOptions } from './socket.js'
+import { speakNative } from './socket.js'
+import { type SocketOptions, Sockets } from './sockets.js'
+import { UiChatApi } from './ui-chat.js'
 
 export type ServerOptions = SocketOptions & {
   host: string
@@ -33,17 +38,27 @@ const LINGER_MS = { readers: 2000, frames: 100 }
 export class Server {
   readonly #options: ServerOptions
   readonly #app = uWS.App()
-  readonly #sockets: SocketApi
+  readonly #sockets: Sockets
   readonly #streams: Streams
 
   constructor(options: ServerOptions, gateway: Gateway, logger: Logger) {
     this.#options = options
     const beats = { idle: new KeepAlive(options.keepAliveMs), stalled: new KeepAlive(STALL_BEAT_MS) }
     this.#streams = { answers: new OpenAnswers(), pieceBytes: options.maxUnsentBytes, beats }
-    this.#sockets = new SocketApi(gateway, beats.idle, options, logger)
-    const native = new NativeApi(gateway, this.#streams, options.maxBodyBytes)
-    this.#app.ws('/v1/ws', this.#sockets.behavior)
-    const apis = { native, ops: new OpsApi(gateway), metrics: new Metrics(gateway), page: new Page() }
+    this.#sockets = new Sockets(gateway, beats.idle, options)
+    const native = this.#sockets.behavior((named) => speakNative(named, gateway, options, logger))
+    const responses = this.#sockets.behavior(() => speakResponses(gateway, options, logger))
+    this.#app.ws('/v1/ws', native).ws('/v1/responses', responses)
+    const { maxBodyBytes } = options
+    const apis = {
+      native: new NativeApi(gateway, this.#streams, maxBodyBytes),
+      openai: new OpenAiApi(gateway, this.#streams, maxBodyBytes),
+      responses: new ResponsesApi(gateway, this.#streams, maxBodyBytes),
+      uiChat: new UiChatApi(gateway, this.#streams, maxBodyBytes),
+      ops: new OpsApi(gateway),
+      metrics: new Metrics(gateway),
+      page: new Page(),
+    }
     route(this.#app, apis, logger)
   }
 

@@ -6,33 +6,21 @@
  * costs its positions and at most about twice `maxUnsentBytes` of buffer. A bad frame is answered, not punished;
  * three in a row are.
  */
-import type { HttpRequest, HttpResponse, us_socket_context_t, WebSocket, WebSocketBehavior } from 'uWebSockets.js'
 import type { Entry } from '../core/entry.js'
 import { RejoinError } from '../core/errors.js'
 import type { Seq } from '../core/event.js'
 import type { Logger } from '../core/logger.js'
 import type { TaskSpec } from '../core/task.js'
 import type { Gateway } from '../gateway/gateway.js'
-import type { Pumpable } from '../gateway/pump.js'
 import type { TaskRecord } from '../gateway/record.js'
-import { draining } from '../gateway/refusals.js'
 import type { Reader } from '../log/reader.js'
 import { type ClientFrame, parseFrame, type Ref, refOf } from '../wire/frames.js'
 import { entryJson, errorObject, taskObject } from '../wire/json.js'
 import { entryMsgpack, pack, unpack } from '../wire/msgpack.js'
 import { parseJson, parseTaskRequest } from '../wire/request.js'
 import { authenticate } from './auth.js'
-import type { Beating, KeepAlive } from './keep-alive.js'
-import { checkedId, newSeed } from './native.js'
-import { Exchange } from './request.js'
-
-export type SocketOptions = {
-  maxFrameBytes: number
-  maxSockets: number
-  maxSubscriptions: number
-  /** In a socket that has so much unsent nothing more is put. */
-  maxUnsentBytes: number
-}
+import { checkedId, newSeed } from './received.js'
+import { CLOSE, type Connection, MAX_UNREAD_BYTES, type SocketOptions, type Speaking, type Ws } from './sockets.js'
 
 /** How the frames of one subprotocol look. */
 type Format = {
@@ -60,117 +48,31 @@ const MSGPACK_FORMAT: Format = {
 const FORMATS = [JSON_FORMAT, MSGPACK_FORMAT]
 const KNOWN = FORMATS.map(({ name }) => name).join(', ')
 
-/** Over `maxFrameBytes`: a frame up to here is received whole, to be answered with a close code. */
-const HEADROOM_BYTES = 16_777_216
-/** Answers that a client makes us buffer by asking without reading; past this it is closed. */
-const MAX_UNREAD_BYTES = 4_194_304
 const MAX_STRIKES = 3
 
-const CLOSE = { policy: 1008, tooBig: 1009, restart: 1012, tryAgain: 1013 } as const
-
-type Data = { format: Format; connection: Connection | null }
-
-export class SocketApi {
-  readonly #gateway: Gateway
-  readonly #keepAlive: KeepAlive
-  readonly #options: SocketOptions
-  readonly #logger: Logger
-  readonly #connections = new Set<Connection>()
-
-  constructor(gateway: Gateway, keepAlive: KeepAlive, options: SocketOptions, logger: Logger) {
-    this.#gateway = gateway
-    this.#keepAlive = keepAlive
-    this.#options = options
-    this.#logger = logger
-  }
-
-  get behavior(): WebSocketBehavior<Data> {
-    return {
-      // More than is allowed comes through, so that the close can say 1009: past its own bound uWebSockets.js hangs up.
-      maxPayloadLength: this.#options.maxFrameBytes + HEADROOM_BYTES,
-      // Never drops: we look at what is buffered before we write.
-      maxBackpressure: 0,
-      // The longest there is: a client that stalls does not answer pings either, and it may stall. (None at all would
-      // give a closing socket less than 4 s to read its close frame.) Our own pings keep proxies from closing.
-      idleTimeout: 960,
-      sendPingsAutomatically: false,
-      upgrade: (res, req, context) => this.#upgrade(res, req, context),
-      open: (ws) => this.#opened(ws),
-      message: (ws, message) => {
-        ws.getUserData().connection?.receive(new Uint8Array(message))
-      },
-      drain: (ws) => {
-        ws.getUserData().connection?.pump()
-      },
-      close: (ws) => {
-        const { connection } = ws.getUserData()
-        if (!connection) return
-        connection.closed()
-        this.#keepAlive.remove(connection)
-        this.#connections.delete(connection)
-      },
-    }
-  }
-
-  /** A client has not been sent all that there is for it. */
-  get behind(): boolean {
-    for (const connection of this.#connections) if (connection.behind) return true
-    return false
-  }
-
-  /** Tells every client to come back to the next process. */
-  close(): void {
-    for (const connection of this.#connections) connection.end(CLOSE.restart, 'service restart')
-  }
-
-  #upgrade(res: HttpResponse, req: HttpRequest, context: us_socket_context_t): void {
-    const key = req.getHeader('sec-websocket-key')
-    const extensions = req.getHeader('sec-websocket-extensions')
-    const named = req.getHeader('sec-websocket-protocol')
-    const exchange = new Exchange(res, req)
-    const format = this.#accept(exchange, named)
-    if (!format) return
-    res.cork(() => {
-      res.writeStatus('101 Switching Protocols').writeHeader('X-Request-Id', exchange.requestId)
-      res.upgrade<Data>({ format, connection: null }, key, named === '' ? '' : format.name, extensions, context)
-    })
-  }
-
-  /** The format to speak; null when the upgrade was refused. */
-  #accept(exchange: Exchange, named: string): Format | null {
-    const { maxSockets } = this.#options
-    const format = formatOf(named)
-    const refusal =
-      format === null
-        ? new RejoinError('invalid_request', `no subprotocol of ${JSON.stringify(named)} is known; known: ${KNOWN}`)
-        : this.#gateway.draining
-          ? draining()
-          : this.#connections.size >= maxSockets
-            ? new RejoinError('too_many_sockets', `${maxSockets} sockets are open, the bound`, { retryAfterS: 1 })
-            : null
-    if (refusal) exchange.fail(refusal)
-    return refusal ? null : format
-  }
-
-  #opened(ws: WebSocket<Data>): void {
-    const data = ws.getUserData()
-    data.connection = new Connection(ws, data.format, this.#gateway, this.#options, this.#logger)
-    this.#keepAlive.add(data.connection)
-    this.#connections.add(data.connection)
+/** How a client that names these subprotocols is spoken to.
+ * @throws RejoinError `invalid_request` when it names some and none is known */
+export function speakNative(named: string, gateway: Gateway, options: SocketOptions, logger: Logger): Speaking {
+  const format = formatOf(named)
+  return {
+    subprotocol: named === '' ? '' : format.name,
+    open: (ws) => new NativeConnection(ws, format, gateway, options, logger),
   }
 }
 
-/** Null when some are named and none is known. */
-function formatOf(named: string): Format | null {
+/** @throws RejoinError `invalid_request` */
+function formatOf(named: string): Format {
   if (named === '') return JSON_FORMAT
   const names = named.split(',').map((name) => name.trim())
-  return FORMATS.find(({ name }) => names.includes(name)) ?? null
+  const format = FORMATS.find(({ name }) => names.includes(name))
+  if (format) return format
+  throw new RejoinError('invalid_request', `no subprotocol of ${JSON.stringify(named)} is known; known: ${KNOWN}`)
 }
 
 type Subscription = { record: TaskRecord; reader: Reader }
 
-class Connection implements Pumpable, Beating {
-  readonly #ws: WebSocket<Data>
+class NativeConnection implements Connection {
+  readonly #ws: Ws
   readonly #format: Format
   readonly #gateway: Gateway
   readonly #options: SocketOptions
@@ -189,7 +91,7 @@ class Connection implements Pumpable, Beating {
   #strikes = 0
   #open = true
 
-  constructor(ws: WebSocket<Data>, format: Format, gateway: Gateway, options: SocketOptions, logger: Logger) {
+  constructor(ws: Ws, format: Format, gateway: Gateway, options: SocketOptions, logger: Logger) {
     this.#ws = ws
     this.#format = format
     this.#gateway = gateway
@@ -198,11 +100,6 @@ class Connection implements Pumpable, Beating {
   }
 
   receive(bytes: Uint8Array): void {
-    const { maxFrameBytes } = this.#options
-    if (bytes.byteLength > maxFrameBytes) {
-      this.end(CLOSE.tooBig, `a frame may have ${maxFrameBytes} bytes`)
-      return
-    }
     let value: unknown
     try {
       value = this.#format.decode(bytes)

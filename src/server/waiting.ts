@@ -11,7 +11,7 @@ import type { Reader } from '../log/reader.js'
 import type { OpenAnswer, OpenAnswers } from './open-answers.js'
 import type { Exchange } from './request.js'
 
-/** Hands the reader over when `enough` says so, after `ms`, or when the gateway closes; it is detached afterwards.
+/** Hands the reader over when `enough` says so, after `ms` (null: no matter how long it takes), or when the gateway closes; it is detached afterwards.
  * Never resolves when the client goes away. @throws RejoinError `draining`, and as `Gateway.attach` does */
 export async function waitFor<T>(
   exchange: Exchange,
@@ -19,7 +19,7 @@ export async function waitFor<T>(
   answers: OpenAnswers,
   record: TaskRecord,
   after: Seq,
-  ms: number,
+  ms: number | null,
   enough: (reader: Reader) => boolean,
   answer: (reader: Reader) => T,
 ): Promise<T> {
@@ -41,7 +41,7 @@ export async function waitFor<T>(
       if (leave()) resolve(answer(reader))
     }
     const open: OpenAnswer = { finish }
-    const timer = setTimeout(finish, ms)
+    const timer = ms === null ? undefined : setTimeout(finish, ms)
     exchange.onAborted(leave)
     answers.add(open)
     if (enough(reader)) finish()

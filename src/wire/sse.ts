@@ -5,6 +5,7 @@
  * text arrives intact. `id` is the seq, which is how an `EventSource` comes back with its position.
  */
 import type { Entry } from '../core/entry.js'
+import type { Framing } from './framing.js'
 import { entryJson } from './json.js'
 
 export const SSE_HEADERS: readonly (readonly [string, string])[] = [
@@ -25,5 +26,9 @@ export const sseFrame = (entry: Entry): string => {
   return entry.sse
 }
 
-/** How long a client waits before it comes back: `random` (0 … 1) spreads a crowd that lost its server at once. */
-export const sseRetry = (random: number): string => `retry: ${Math.round(1000 + (random - 0.5) * 500)}\n\n`
+/** The native stream. First it says how long a client waits before it comes back: `random` (0 … 1) spreads a crowd that
+ * lost its server at once. */
+export const nativeFraming = (random: number): Framing => ({
+  opening: `retry: ${Math.round(1000 + (random - 0.5) * 500)}\n\n`,
+  frame: sseFrame,
+})

@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { Entry } from '../../src/core/entry.js'
 import type { EventBody, TaskEvent } from '../../src/core/event.js'
 import { newTaskId } from '../../src/core/id.js'
-import { SSE_KEEP_ALIVE, sseFrame, sseRetry } from '../../src/wire/sse.js'
+import { nativeFraming, SSE_KEEP_ALIVE, sseFrame } from '../../src/wire/sse.js'
 import { anyText } from './texts.js'
 
 const count = fc.nat(1_000_000)
@@ -49,7 +49,7 @@ test('any events come back from any reader of server-sent events, however the ne
       const frames = events.map(([event, beat]) => sseFrame(new Entry(event)) + (beat ? SSE_KEEP_ALIVE : ''))
       const decoder = new TextDecoder()
 
-      for (const piece of cut(Buffer.from(sseRetry(0.5) + frames.join('')), sizes)) {
+      for (const piece of cut(Buffer.from(nativeFraming(0.5).opening + frames.join('')), sizes)) {
         parser.feed(decoder.decode(piece, { stream: true }))
       }
 
@@ -76,7 +76,7 @@ test('a frame is its id, its type, one line of JSON and a blank line', () => {
 })
 
 test('a crowd that lost its server is told to come back within 750 to 1250 ms', () => {
-  assert.equal(sseRetry(0), 'retry: 750\n\n')
-  assert.equal(sseRetry(0.5), 'retry: 1000\n\n')
-  assert.equal(sseRetry(1), 'retry: 1250\n\n')
+  assert.equal(nativeFraming(0).opening, 'retry: 750\n\n')
+  assert.equal(nativeFraming(0.5).opening, 'retry: 1000\n\n')
+  assert.equal(nativeFraming(1).opening, 'retry: 1250\n\n')
 })

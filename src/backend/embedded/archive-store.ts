@@ -130,6 +130,19 @@ export class ArchiveStore {
     return { blobs, next: null }
   }
 
+  /** Drops one, if it is here, and returns it. */
+  remove(id: TaskId): TaskId[] {
+    return this.#env.transactionSync(() => {
+      const at = this.#ids.get(id)
+      const row = at === undefined ? undefined : this.#archive.get(at)
+      if (at === undefined || row?.type !== 'kept') return []
+      const meta = { ...this.#state }
+      this.#drop(at, row.task, meta)
+      this.#meta.putSync('state', meta)
+      return [id]
+    })
+  }
+
   /** Drops what is over the bounds and returns it, and forgets keys that have expired. */
   sweep(now: number): TaskId[] {
     return this.#env.transactionSync(() => {
@@ -177,17 +190,21 @@ export class ArchiveStore {
     const dropped: TaskId[] = []
     while (meta.firstKept < meta.nextRow && dropped.length < MAX_SWEPT) {
       const row = this.#archive.get(meta.firstKept)
-      if (row?.type !== 'kept') throw new Error(`archive: row ${meta.firstKept} is missing`)
-      if (row.task.endedAt + retentionMs > now && meta.bytes <= retentionBytes) break
-      this.#drop(row.task, meta)
-      dropped.push(row.task.id)
+      if (row === undefined) throw new Error(`archive: row ${meta.firstKept} is missing`)
+      // One that was removed is skipped.
+      if (row.type === 'kept') {
+        if (row.task.endedAt + retentionMs > now && meta.bytes <= retentionBytes) break
+        this.#drop(meta.firstKept, row.task, meta)
+        dropped.push(row.task.id)
+      }
+      meta.firstKept++
     }
     for (; meta.firstKept - meta.firstRow > MAX_DROPPED; meta.firstRow++) this.#forget(meta.firstRow)
     return dropped
   }
 
-  #drop({ id, owner, ordinal, blob }: Archived, meta: Meta): void {
-    this.#archive.putSync(meta.firstKept++, { type: 'dropped', id, owner })
+  #drop(at: number, { id, owner, ordinal, blob }: Archived, meta: Meta): void {
+    this.#archive.putSync(at, { type: 'dropped', id, owner })
     this.#owned.removeSync([owner, ordinal])
     meta.bytes -= blob.byteLength
   }

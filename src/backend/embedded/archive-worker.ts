@@ -34,6 +34,8 @@ async function perform(call: ArchiveCall): Promise<unknown> {
       return store.find(call.id)
     case 'list':
       return store.list(call.owner, call.before, call.limit, call.status)
+    case 'remove':
+      return store.remove(call.id)
     case 'sweep':
       return store.sweep(call.now)
     case 'close':

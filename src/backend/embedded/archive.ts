@@ -53,6 +53,8 @@ export interface Archive {
   put(task: Ended): Promise<void>
   find(id: TaskId): Promise<ArchiveFound>
   list(owner: string, before: number, limit: number, status: TaskStatus | null): Promise<ArchivePage>
+  /** Drops one, whatever its age; one that is not here changes nothing. @throws when the disk takes nothing */
+  remove(id: TaskId): Promise<void>
   /** Drops what is older than `retentionMs`, a bounded number at once. */
   sweep(now: number): Promise<void>
   onDropped(listener: OnDropped): void

@@ -22,6 +22,7 @@ export type ArchiveCall =
   | { op: 'commit'; commit: Commit; now: number }
   | { op: 'find'; id: TaskId }
   | { op: 'list'; owner: string; before: number; limit: number; status: TaskStatus | null }
+  | { op: 'remove'; id: TaskId }
   | { op: 'sweep'; now: number }
   | { op: 'close' }
 
@@ -105,6 +106,10 @@ export class DiskArchive implements Archive, DeliveryStore {
     return (await this.#call({ op: 'list', owner, before, limit, status })) as ArchivePage
   }
 
+  remove(id: TaskId): Promise<void> {
+    return this.#write({ op: 'remove', id })
+  }
+
   async sweep(now: number): Promise<void> {
     try {
       await this.#write({ op: 'sweep', now })
@@ -148,7 +153,7 @@ export class DiskArchive implements Archive, DeliveryStore {
 
   /** @throws when the disk does not take it */
   async #write(call: ArchiveCall): Promise<void> {
-    // Either of the two that write answers with what was dropped.
+    // Each that writes answers with what was dropped.
     const dropped = (await this.#call(call)) as TaskId[]
     this.#onTrouble(null)
     if (dropped.length > 0) this.#onDropped(dropped)

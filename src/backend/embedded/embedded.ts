@@ -222,6 +222,10 @@ export class EmbeddedBackend implements Backend, QueueView {
     return found.type === 'kept' ? { type: 'kept', kept: this.#unpack(found.blob) } : found
   }
 
+  remove(id: TaskId): Promise<void> {
+    return this.#archive.remove(id)
+  }
+
   async list(owner: string, before: number, limit: number, status: TaskStatus | null): Promise<Page> {
     const { blobs, next } = await this.#archive.list(owner, before, limit, status)
     return { kept: blobs.map((blob) => this.#unpack(blob)), next }

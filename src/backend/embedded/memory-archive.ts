@@ -66,6 +66,13 @@ export class MemoryArchive implements Archive {
     if (swept.length > 0) this.#onDropped(swept)
   }
 
+  async remove(id: TaskId): Promise<void> {
+    const task = this.#tasks.get(id)
+    if (!task) return
+    this.#drop(task)
+    this.#onDropped([id])
+  }
+
   async close(): Promise<void> {}
 
   #drop(task: Archived): void {
