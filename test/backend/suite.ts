@@ -392,6 +392,28 @@ export function backendSuite(name: string, make: Make): void {
       assert.deepEqual(await walk(backend, 10), tasks.slice(2).reverse())
     })
 
+    test('an archived task that is removed is dropped, and retention goes on past it', async (t) => {
+      const backend = await open(t, { retentionBytes: 35_000 })
+      const told: TaskId[] = []
+      backend.onDropped((ids) => told.push(...ids))
+      const tasks: TaskId[] = []
+      const add = async (): Promise<unknown> => tasks.push((await archived(backend, {}, 'x'.repeat(10_000))).task.id)
+      for (let i = 0; i < 3; i++) await add()
+
+      await backend.remove(tasks[1] as TaskId)
+      await backend.remove(tasks[1] as TaskId)
+      await backend.remove(newTaskId())
+      const removed = await backend.find(tasks[1] as TaskId)
+      for (let i = 0; i < 3; i++) await add()
+
+      assert.deepEqual(removed, { type: 'dropped', owner: 'me' })
+      assert.deepEqual(
+        told,
+        [1, 0, 2].map((at) => tasks[at]),
+      )
+      assert.deepEqual(await walk(backend, 10), tasks.slice(3).reverse())
+    })
+
     test('one append of many tasks refuses only those that are stale', async (t) => {
       const backend = await open(t)
       const [a, b, c] = [await running(backend), await running(backend), newTaskId()]
