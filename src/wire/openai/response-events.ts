@@ -114,7 +114,7 @@ export class ResponseEvents {
     const type = status === 'cancelled' ? 'response.incomplete' : `response.${status}`
     const first = event.seq + SHIFT
     const last = this.#from(first + ENDING - 1, [[type, { response }]])
-    return this.#started ? [...this.#from(first, said), ...last] : last
+    return state.attempt > 0 ? [...this.#from(first, said), ...last] : last
   }
 
   get #place(): object {
