@@ -8,9 +8,10 @@
  */
 
 import { connect, type Socket } from 'node:net'
+import { monotonicUs } from '../../src/core/clock.js'
 import { maskedFrame, OPCODE, textFrame } from '../../src/load/frames.js'
 import type { Job } from './job.js'
-import { monotonicUs, readStamps } from './stamps.js'
+import { readStamps } from './stamps.js'
 import { TAIL_BYTES, Tail } from './tail.js'
 import { TaskCount } from './task-count.js'
 import { FrameWalk } from './websocket-frames.js'

@@ -26,9 +26,3 @@ export function readStamps(
     if (at >= fresh) into.push((nowUs - us) / 1000)
   }
 }
-
-/** CLOCK_MONOTONIC, the clock of the stamps. */
-export const monotonicUs = (): number => {
-  const [seconds, nanoseconds] = process.hrtime()
-  return seconds * 1e6 + nanoseconds / 1e3
-}

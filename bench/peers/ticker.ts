@@ -6,6 +6,7 @@
  * a token per turn of the event loop. A turn has a bound, so that sockets are served between two of them, and a stream
  * whose socket is full says nothing until it is resumed: then it catches up, and its stamps tell how late it is.
  */
+import { monotonicUs } from '../../src/core/clock.js'
 import { DueHeap } from '../../src/model/due-heap.js'
 import { type Script, ScriptWords } from '../../src/model/script.js'
 
@@ -38,7 +39,7 @@ export class Ticker {
   start(script: Script, listener: Listener): Stream {
     const slot = this.#free.pop()
     if (slot === undefined) throw new Error(`more than ${MAX_STREAMS} streams`)
-    const row = { slot, script, words: new ScriptWords(script, 0), listener, startUs: nowUs(), next: 0 }
+    const row = { slot, script, words: new ScriptWords(script, 0), listener, startUs: monotonicUs(), next: 0 }
     this.#rows[slot] = row
     this.#wait(row)
     this.#wake()
@@ -74,13 +75,13 @@ export class Ticker {
   }
 
   readonly #turn = (): void => {
-    const now = nowUs()
+    const now = monotonicUs()
     for (let said = 0; this.#due.firstDue <= now && said < TOKENS_PER_TURN; said++) {
       this.#say(this.#rows[this.#due.first] as Row, this.#due.firstDue)
     }
-    for (const row of this.#eager) this.#say(row, row.script.stamp ? nowUs() : 0)
+    for (const row of this.#eager) this.#say(row, row.script.stamp ? monotonicUs() : 0)
     this.#turning = false
-    const waitMs = this.#eager.size > 0 ? 0 : (this.#due.firstDue - nowUs()) / 1000
+    const waitMs = this.#eager.size > 0 ? 0 : (this.#due.firstDue - monotonicUs()) / 1000
     if (waitMs <= 0) this.#wake()
     else if (waitMs < Number.POSITIVE_INFINITY) this.#timer = setTimeout(() => this.#wake(), waitMs)
   }
@@ -102,10 +103,4 @@ export class Ticker {
       listener.end(row.next + 1)
     } else if (script.rate > 0) this.#wait(row)
   }
-}
-
-/** CLOCK_MONOTONIC, the clock of the stamps. */
-const nowUs = (): number => {
-  const [seconds, nanoseconds] = process.hrtime()
-  return seconds * 1e6 + nanoseconds / 1e3
 }

@@ -61,9 +61,7 @@ export class Pump {
       return
     }
     this.#behind.push(connection)
-    if (this.#immediate) return
-    if (now >= this.#notBefore) this.#soon()
-    else this.#timer ??= setTimeout(() => this.#run(), this.#notBefore - now)
+    this.#schedule(now)
   }
 
   /** Gives all of them their chance now, for those who cannot wait. */
@@ -82,7 +80,14 @@ export class Pump {
     for (const connection of this.#urgent.splice(0)) this.#serve(connection)
   }
 
+  /** The next round, as early as it may begin. */
+  #schedule(now: number): void {
+    if (now >= this.#notBefore) this.#soon()
+    else if (!this.#immediate) this.#timer ??= setTimeout(() => this.#run(), this.#notBefore - now)
+  }
+
   #soon(): void {
+    if (this.#immediate) return
     this.#immediate = true
     setImmediate(() => {
       this.#immediate = false
@@ -109,7 +114,7 @@ export class Pump {
     const [first] = this.#behind
     if (!first) return false
     if (now < this.#notBefore) {
-      this.#timer = setTimeout(() => this.#run(), this.#notBefore - now)
+      this.#schedule(now)
       return false
     }
     this.#dueAt = Math.max(first.behindSince, this.#notBefore)
@@ -124,9 +129,7 @@ export class Pump {
     const now = performance.now()
     const late = now - this.#dueAt
     this.#notBefore = late < ON_TIME_MS ? 0 : now + Math.min(late, this.#maxMergeMs)
-    if (this.#behind.length === 0 || this.#immediate) return
-    if (now >= this.#notBefore) this.#soon()
-    else this.#timer ??= setTimeout(() => this.#run(), this.#notBefore - now)
+    if (this.#behind.length > 0) this.#schedule(now)
   }
 
   #serve(connection: Pumpable): void {

@@ -1,10 +1,14 @@
 /**
  * One answer as its client sees it: every event once and in order, or it is counted; and when its tokens came.
  */
-import { firstStamp, nowUs, numberOf, typeOf } from './event-bytes.js'
+import { monotonicUs } from '../core/clock.js'
+import { firstStamp, numberOf, typeOf } from './event-bytes.js'
 import type { Measure } from './measure.js'
 
 const TERMINAL = ['completed', 'failed', 'canceled']
+
+/** An event as an object. */
+export type PlainEvent = { seq: number; from?: number; type: string; tokens?: number; text?: string }
 
 export class Answer {
   readonly #measure: Measure
@@ -33,6 +37,11 @@ export class Answer {
     else this.take(numberOf(json, 'from', seq), seq, type, numberOf(json, 'tokens', 1), firstStamp(json))
   }
 
+  /** One event that was parsed. */
+  plain({ seq, from = seq, type, tokens = 0, text = '' }: PlainEvent): void {
+    this.take(from, seq, type, tokens, text.includes(',t=') ? firstStamp(Buffer.from(text)) : 0)
+  }
+
   /** One event: `from` is the first seq that is merged in it, `stampUs` of its first token, 0 without one. */
   take(from: number, seq: number, type: string, tokens = 0, stampUs = 0): void {
     const measure = this.#measure
@@ -52,7 +61,7 @@ export class Answer {
     if (!this.#slow) {
       if (this.#tokenAt === 0) measure.time('firstToken', now - this.#intendedAt)
       else measure.time('gap', now - this.#tokenAt)
-      if (stampUs > 0) measure.time('lateness', Math.max(0, nowUs() - stampUs) / 1000)
+      if (stampUs > 0) measure.time('lateness', Math.max(0, monotonicUs() - stampUs) / 1000)
     }
     this.#tokenAt = now
   }

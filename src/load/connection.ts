@@ -45,10 +45,6 @@ export class Connection {
     this.#socket.on('close', () => this.#end(sink, null))
   }
 
-  get open(): boolean {
-    return this.#open
-  }
-
   write(data: string | Uint8Array): void {
     if (this.#open) this.#socket.write(data)
   }

@@ -37,9 +37,3 @@ export function firstStamp(json: Buffer): number {
   const at = json.indexOf(STAMP)
   return at < 0 ? 0 : numberAt(json, at + STAMP.length)
 }
-
-/** Of this machine's monotonic clock, µs: the clock of the stamps. */
-export function nowUs(): number {
-  const [seconds, nanoseconds] = process.hrtime()
-  return seconds * 1e6 + nanoseconds / 1e3
-}

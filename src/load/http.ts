@@ -31,7 +31,7 @@ export class Http {
 
   constructor(url: URL, headers: Record<string, string>, slow: boolean) {
     this.#url = url
-    this.#headers = lines({ Host: url.host, ...headers })
+    this.#headers = headerLines({ Host: url.host, ...headers })
     this.#slow = slow
   }
 
@@ -42,7 +42,7 @@ export class Http {
       this.#exchange = { reading, resolve }
       this.#connection ??= this.#connect()
       this.#connection.write(
-        `${method} ${path} HTTP/1.1\r\n${this.#headers}${lines({ ...headers, ...length })}\r\n${body ?? ''}`,
+        `${method} ${path} HTTP/1.1\r\n${this.#headers}${headerLines({ ...headers, ...length })}\r\n${body ?? ''}`,
       )
     })
   }
@@ -101,7 +101,8 @@ export class Http {
   }
 }
 
-const lines = (headers: Record<string, string | number>): string =>
+/** As the lines of a request's head. */
+export const headerLines = (headers: Record<string, string | number>): string =>
   Object.entries(headers)
     .map(([name, value]) => `${name}: ${value}\r\n`)
     .join('')

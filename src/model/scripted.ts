@@ -10,6 +10,7 @@
  * to post them, so by then it has. What was posted before the exit always arrives (node delivers what is in a port's
  * queue); a token that was not would be made again, and the thread would die at it again.
  */
+import { monotonicUs } from '../core/clock.js'
 import { DueHeap } from './due-heap.js'
 import type { Admission, Generation, Model, SlotOutput } from './model.js'
 import { type At, parseScript, promptText, type Script, ScriptWords } from './script.js'
@@ -73,7 +74,7 @@ export class ScriptedModel implements Model {
     const base = recorded.length
     const fates = fatesOf(script, base, limit)
     const words = new ScriptWords(script, base)
-    const row: Row = { slot, script, words, next: base, limit, base, startUs: nowUs(), fates, dying: false }
+    const row: Row = { slot, script, words, next: base, limit, base, startUs: monotonicUs(), fates, dying: false }
     this.#rows[slot] = row
     this.#goOn(row)
     return { slot, promptTokens: countWords(promptText(prompt)), maxTokens: limit }
@@ -81,7 +82,7 @@ export class ScriptedModel implements Model {
 
   async step(): Promise<SlotOutput[]> {
     const outputs: SlotOutput[] = []
-    const now = nowUs()
+    const now = monotonicUs()
     const late: number[] = []
     while (this.#due.firstDue <= now) {
       const row = this.#rows[this.#due.first] as Row
@@ -102,13 +103,13 @@ export class ScriptedModel implements Model {
       this.#due.set(row.slot, due <= now ? Number.POSITIVE_INFINITY : due)
     }
     for (const slot of late) this.#due.set(slot, now)
-    for (const row of this.#eager) this.#say(row, row.script.stamp ? nowUs() : 0, outputs)
+    for (const row of this.#eager) this.#say(row, row.script.stamp ? monotonicUs() : 0, outputs)
     return outputs
   }
 
   idleMs(): number {
     if (this.#eager.size > 0) return 0
-    return Math.max(0, (this.#due.firstDue - nowUs()) / 1000)
+    return Math.max(0, (this.#due.firstDue - monotonicUs()) / 1000)
   }
 
   release(slot: number): void {
@@ -145,7 +146,7 @@ export class ScriptedModel implements Model {
     const last = row.next === row.limit
     outputs.push({ slot: row.slot, id: token, text: row.words.take(dueUs), end: last ? end : null })
     if (last) this.#retire(row)
-    else if (row.fates[0]?.after === token) this.#doom(row, nowUs() + FATE_DELAY_US)
+    else if (row.fates[0]?.after === token) this.#doom(row, monotonicUs() + FATE_DELAY_US)
     else return true
     return false
   }
@@ -204,12 +205,6 @@ const fatesOf = (script: Script, base: number, limit: number): Fate[] => {
 const failed = ({ slot, next }: Row): SlotOutput => {
   const error = { code: 'model_failed', message: `the script fails at token ${next}` }
   return { slot, id: -1, text: '', end: 'failed', error }
-}
-
-/** Monotonic microseconds since the machine started (CLOCK_MONOTONIC): comparable between its processes. */
-const nowUs = (): number => {
-  const [seconds, nanoseconds] = process.hrtime()
-  return seconds * 1e6 + nanoseconds / 1e3
 }
 
 const countWords = (text: string): number => text.match(/\S+/g)?.length ?? 0

@@ -192,7 +192,7 @@ export class Journal {
   async #run(): Promise<void> {
     this.#writing = true
     let written = true
-    while (written && !this.#open.record.empty) {
+    while (!this.#open.record.empty) {
       await this.#gather()
       const group = this.#swap()
       if (group.record.end >= GATHER.busyBytes) this.#notBefore = performance.now() + GATHER.ms

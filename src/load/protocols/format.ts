@@ -2,8 +2,8 @@
  * How the two subprotocols of the gateway's WebSocket look to a load test.
  */
 import { pack, unpackOwn } from '../../wire/msgpack.js'
-import type { Answer } from '../answer.js'
-import { firstStamp, typeOf } from '../event-bytes.js'
+import type { Answer, PlainEvent } from '../answer.js'
+import { typeOf } from '../event-bytes.js'
 import { binaryFrame, textFrame } from '../frames.js'
 
 /** What is not an event and matters. */
@@ -18,7 +18,6 @@ export interface Format {
 }
 
 type Message = { type: string; task: string | { id: string }; error?: { code: string } }
-type Event = { seq: number; from?: number; type: string; tokens?: number; text?: string }
 
 function said({ type, task, error }: Message): Said | null {
   if (type === 'accepted' && typeof task === 'object') return { type, task: task.id }
@@ -42,10 +41,9 @@ export const MSGPACK_FORMAT: Format = {
   subprotocol: 'rejoin.v1.msgpack',
   frame: (message) => binaryFrame(pack(message)),
   read: (bytes, answer) => {
-    const value = unpackOwn(bytes) as Message | Event
+    const value = unpackOwn(bytes) as Message | PlainEvent
     if (!('seq' in value)) return said(value)
-    const { seq, from = seq, type, tokens = 0, text = '' } = value
-    answer.take(from, seq, type, tokens, text.includes(',t=') ? firstStamp(Buffer.from(text)) : 0)
+    answer.plain(value)
     return null
   },
 }

@@ -4,8 +4,10 @@
  */
 import { randomUUID } from 'node:crypto'
 import type { Answer } from '../answer.js'
-import { type Client, cancel, type Setting } from '../client.js'
-import { Http, type Request } from '../http.js'
+import { backOff, type Client, cancel, refusal, type Setting } from '../client.js'
+import { Http, type Outcome, type Request } from '../http.js'
+
+type Whole = Extract<Outcome, { type: 'whole' }>
 
 export abstract class HttpClient implements Client {
   protected readonly setting: Setting
@@ -34,6 +36,15 @@ export abstract class HttpClient implements Client {
 
   /** To the answer's end, or until it is given up or the signal comes. */
   protected abstract read(answer: Answer, signal: AbortSignal): Promise<void>
+
+  /** Counts a refusal; false when the same request would be refused again, else the next try is due. */
+  protected async mayRetry(refused: Whole, text: string, tries: number, signal: AbortSignal): Promise<boolean> {
+    const { measure, random } = this.setting
+    const { code, retry, retryAfterS } = refusal(refused.status, refused.headers, text)
+    measure.error(code)
+    if (retry) await backOff(tries, random, signal, retryAfterS)
+    return retry
+  }
 
   /** The request that makes the task, however often it has to be sent. */
   protected asking(headers: Record<string, string>): Request {

@@ -3,7 +3,6 @@
  * cannot be seen, but a stream that ends without `[DONE]` is an error.
  */
 import type { Answer } from '../answer.js'
-import { backOff, refusal } from '../client.js'
 import { firstStamp } from '../event-bytes.js'
 import { SseScanner } from '../sse-scanner.js'
 import { HttpClient } from './http-client.js'
@@ -16,7 +15,7 @@ const [SPACE, QUOTE] = [0x20, 0x22]
 
 export class OpenAiClient extends HttpClient {
   protected async read(answer: Answer, signal: AbortSignal): Promise<void> {
-    const { measure, random, body, url } = this.setting
+    const { measure, body, url } = this.setting
     const request = {
       method: 'POST',
       path: `${url.pathname.replace(/\/(v1\/?)?$/, '')}/v1/chat/completions`,
@@ -39,11 +38,8 @@ export class OpenAiClient extends HttpClient {
       })
       if (answer.end !== null || signal.aborted) break
       if (outcome.type === 'whole' && outcome.status !== 200) {
-        const { code, retry, retryAfterS } = refusal(outcome.status, outcome.headers, text)
-        measure.error(code)
-        if (!retry) break
-        await backOff(tries++, random, signal, retryAfterS)
-        continue
+        if (await this.mayRetry(outcome, text, tries++, signal)) continue
+        break
       }
       // Some of it has come, and nothing brings the rest.
       const lost = outcome.type === 'lost' ? outcome.reason : null

@@ -1,16 +1,14 @@
 /**
  * Answers over long poll, for networks that let neither streams nor WebSockets through: pages of events, one request each.
  */
-import type { Answer } from '../answer.js'
-import { backOff, refusal } from '../client.js'
-import { firstStamp } from '../event-bytes.js'
+import type { Answer, PlainEvent } from '../answer.js'
+import { backOff } from '../client.js'
 import type { Outcome, Request } from '../http.js'
-
 import { HttpClient } from './http-client.js'
 
 const WAIT_S = 25
 
-type Page = { events: { seq: number; from?: number; type: string; tokens?: number; text?: string }[] }
+type Page = { events: PlainEvent[] }
 
 export class PollClient extends HttpClient {
   protected async read(answer: Answer, signal: AbortSignal): Promise<void> {
@@ -26,16 +24,13 @@ export class PollClient extends HttpClient {
         measure.resumes++
         if (tries++ > 0) await backOff(tries, random, signal)
       } else if (outcome.status >= 300) {
-        const { code, retry, retryAfterS } = refusal(outcome.status, outcome.headers, text)
-        measure.error(code)
-        if (!retry) break
-        await backOff(tries++, random, signal, retryAfterS)
+        if (!(await this.mayRetry(outcome, text, tries++, signal))) break
       } else {
         if (lostAt > 0) measure.time('resume', performance.now() - lostAt)
         lostAt = 0
         tries = 0
         if (answer.id === null) answer.id = (JSON.parse(text) as { id: string }).id
-        else take(answer, JSON.parse(text) as Page)
+        else for (const event of (JSON.parse(text) as Page).events) answer.plain(event)
       }
     }
   }
@@ -53,9 +48,3 @@ const page = ({ id, position }: Answer): Request => ({
   method: 'GET',
   path: `/v1/tasks/${id}/events?after=${position}&limit=1000&wait=${WAIT_S}`,
 })
-
-function take(answer: Answer, { events }: Page): void {
-  for (const { seq, from = seq, type, tokens = 0, text = '' } of events) {
-    answer.take(from, seq, type, tokens, type === 'token' ? firstStamp(Buffer.from(text)) : 0)
-  }
-}

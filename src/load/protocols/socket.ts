@@ -5,6 +5,7 @@ import type { Answer } from '../answer.js'
 import { backOff, type Client, type Setting } from '../client.js'
 import { Connection } from '../connection.js'
 import { acceptOf, FrameParser, newKey, pongFrame } from '../frames.js'
+import { headerLines } from '../http.js'
 import type { Format } from './format.js'
 
 const HEAD_END = Buffer.from('\r\n\r\n')
@@ -152,7 +153,7 @@ export class SocketClient implements Client {
       slow,
     )
     this.#cut = () => gone(null)
-    const lines = Object.entries({
+    const lines = headerLines({
       Host: url.host,
       Upgrade: 'websocket',
       Connection: 'Upgrade',
@@ -160,8 +161,8 @@ export class SocketClient implements Client {
       'Sec-WebSocket-Key': key,
       'Sec-WebSocket-Protocol': this.#format.subprotocol,
       ...headers,
-    }).map(([name, value]) => `${name}: ${value}\r\n`)
-    connection.write(`GET /v1/ws HTTP/1.1\r\n${lines.join('')}\r\n`)
+    })
+    connection.write(`GET /v1/ws HTTP/1.1\r\n${lines}\r\n`)
     return { connection, opened: opened.promise, closed: closed.promise }
   }
 }

@@ -2,7 +2,7 @@
  * Answers over server-sent events: asked for and followed with one request, resumed with `Last-Event-ID`.
  */
 import type { Answer } from '../answer.js'
-import { backOff, refusal } from '../client.js'
+import { backOff } from '../client.js'
 import type { Outcome, Request } from '../http.js'
 import { SseScanner } from '../sse-scanner.js'
 import { HttpClient } from './http-client.js'
@@ -18,11 +18,8 @@ export class SseClient extends HttpClient {
       const { outcome, text } = await this.#ask(answer, answer.id === null ? asking : resuming(answer))
       if (answer.end !== null || signal.aborted) break
       if (outcome.type === 'whole' && outcome.status !== 200) {
-        const { code, retry, retryAfterS } = refusal(outcome.status, outcome.headers, text)
-        measure.error(code)
-        if (!retry) break
-        await backOff(tries++, random, signal, retryAfterS)
-        continue
+        if (await this.mayRetry(outcome, text, tries++, signal)) continue
+        break
       }
       if (outcome.type === 'whole') measure.error('ended_early')
       else if (outcome.reason !== null) measure.error(outcome.reason)
