@@ -4,7 +4,7 @@
  * The text is not here; the log keeps it. A task is over when its log says so: `status` follows the terminal
  * event and nothing else sets it.
  */
-import type { Seq, TaskEvent, Usage } from './event.js'
+import type { FinishReason, Seq, TaskEvent, Usage } from './event.js'
 import type { Task, TaskStatus } from './task.js'
 
 export class TaskState {
@@ -15,7 +15,7 @@ export class TaskState {
   /** Unix ms. */
   startedAt: number | null = null
   finishedAt: number | null = null
-  finishReason: string | null = null
+  finishReason: FinishReason | null = null
   /** Percent of the known work, from `progress` events. */
   percent = 0
   usage: Usage | null = null

@@ -5,8 +5,10 @@
  */
 import type { Entry } from '../core/entry.js'
 import type { RejoinError } from '../core/errors.js'
-import type { TaskEvent } from '../core/event.js'
+import type { FinishReason, Seq, TaskEvent, Usage } from '../core/event.js'
+import type { TaskId } from '../core/id.js'
 import type { TaskState } from '../core/state.js'
+import type { TaskStatus } from '../core/task.js'
 
 export const entryJson = (entry: Entry): string => {
   entry.json ??= eventJson(entry.event)
@@ -32,8 +34,31 @@ export type TaskExtras = {
   expiresAt: number | null
 }
 
-/** The task of PROTOCOL section 4. */
-export function taskObject(state: TaskState, extras: TaskExtras): Record<string, unknown> {
+/** The task of PROTOCOL section 4. Times are unix ms. */
+export type TaskObject = {
+  id: TaskId
+  object: 'task'
+  status: TaskStatus
+  model: string
+  created_at: number
+  started_at: number | null
+  finished_at: number | null
+  expires_at: number | null
+  attempt: number
+  queue_position: number | null
+  estimated_wait_ms: number | null
+  /** 0 … 1 */
+  progress: number
+  last_seq: Seq
+  output: { text: string }
+  finish_reason: FinishReason | null
+  usage: Usage | null
+  error: { code: string; message: string } | null
+  metadata: Record<string, string>
+  links: { self: string; events: string; websocket: string }
+}
+
+export function taskObject(state: TaskState, extras: TaskExtras): TaskObject {
   const { task } = state
   const self = `/v1/tasks/${task.id}`
   return {

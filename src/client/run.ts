@@ -1,0 +1,120 @@
+/**
+ * One answer, as its caller has it: events to iterate over, or the text at once; the task behind it; a way to end it.
+ *
+ * It is asked for and followed from the start, whether anybody iterates or not. Leaving the iteration, or aborting the
+ * signal, leaves the task running; only `cancel` ends it.
+ */
+import type { TaskEvent } from '../core/event.js'
+import type { TaskObject } from '../wire/json.js'
+import { RejoinError } from './errors.js'
+import { EventQueue } from './queue.js'
+
+/** What a run asks of its client. */
+export interface Asking {
+  /** The accepted task. @throws RejoinError, or the signal's reason */
+  task(signal: AbortSignal): Promise<TaskObject>
+  /** Delivers the events after `after` until the end; the error that ends it for good. */
+  follow(
+    task: string,
+    after: number,
+    onEvent: (event: TaskEvent) => void,
+    signal: AbortSignal,
+  ): Promise<RejoinError | null>
+  cancel(task: string): Promise<void>
+  /** The position has changed. */
+  moved(task: string, position: number): void
+  /** There is nothing more to come, or to come back to. */
+  over(): void
+}
+
+export class Run implements AsyncIterable<TaskEvent> {
+  readonly #asking: Asking
+  readonly #detach = new AbortController()
+  readonly #signal: AbortSignal
+  readonly #queue = new EventQueue()
+  #id: string | null = null
+  #position: number
+  /** The task as the gateway accepted it, or as it is when it is attached to. @throws RejoinError when it is refused */
+  readonly task: Promise<TaskObject>
+
+  /** @param after the seq to go on from */
+  constructor(asking: Asking, after: number, signal?: AbortSignal) {
+    this.#asking = asking
+    this.#position = after
+    this.#signal = signal ? AbortSignal.any([signal, this.#detach.signal]) : this.#detach.signal
+    this.task = this.#accepted()
+    void this.#follow()
+  }
+
+  /** Of the task; null until it is accepted. */
+  get id(): string | null {
+    return this.#id
+  }
+
+  /** The seq of the event that came last: `attach` goes on from here. */
+  get position(): number {
+    return this.#position
+  }
+
+  /** For one reader. Ends after the terminal event, also when that is `failed` or `canceled`.
+   * @throws RejoinError when the task is refused or its log is gone; the signal's reason when it aborts */
+  [Symbol.asyncIterator](): AsyncIterator<TaskEvent> {
+    return {
+      next: () => this.#queue.next(),
+      return: async () => {
+        this.#detach.abort()
+        return { value: undefined, done: true }
+      },
+    }
+  }
+
+  /** The text as it comes, piece by piece. Reads the events.
+   * @throws RejoinError as iterating does, and when the task fails or is canceled */
+  async *textStream(): AsyncGenerator<string, void> {
+    for await (const event of this) {
+      if (event.type === 'token') yield event.text
+      else if (event.type === 'failed') throw new RejoinError(event.error.code, event.error.message)
+      else if (event.type === 'canceled') throw new RejoinError('canceled', `the task was canceled by ${event.by}`)
+    }
+  }
+
+  /** The whole text, when it has ended. Reads the events. @throws RejoinError as `textStream` does */
+  async text(): Promise<string> {
+    let text = ''
+    for await (const piece of this.textStream()) text += piece
+    return text
+  }
+
+  /** Ends the task, for everybody; its last event is then `canceled`, unless it ended before.
+   * @throws RejoinError when the task was refused */
+  async cancel(): Promise<void> {
+    const { id } = await this.task
+    await this.#asking.cancel(id)
+  }
+
+  async #accepted(): Promise<TaskObject> {
+    const task = await this.#asking.task(this.#signal)
+    this.#id = task.id
+    return task
+  }
+
+  async #follow(): Promise<void> {
+    try {
+      const { id } = await this.task
+      const error = await this.#asking.follow(id, this.#position, (event) => this.#take(id, event), this.#signal)
+      if (error) throw error
+      this.#signal.throwIfAborted()
+      this.#asking.over()
+      this.#queue.end('done')
+    } catch (error) {
+      if (error instanceof RejoinError) this.#asking.over()
+      this.#queue.end(this.#detach.signal.aborted ? 'done' : { error })
+    }
+  }
+
+  #take(id: string, event: TaskEvent): void {
+    this.#position = event.seq
+    this.#asking.moved(id, event.seq)
+    this.#queue.push(event)
+  }
+}
