@@ -18,7 +18,7 @@ import { Backoff, Pauses } from './pause.js'
 import { Plug } from './plug.js'
 import { PollTransport } from './poll.js'
 import { type Asking, Run } from './run.js'
-import { type SocketConstructor, type SocketTimes, SocketTransport } from './socket.js'
+import { type SocketConstructor, SocketTransport } from './socket.js'
 import { SseTransport } from './sse.js'
 import type { Transport, TransportName } from './transport.js'
 import { Ways } from './ways.js'
@@ -58,7 +58,7 @@ export type AttachOptions = {
 const TIMES = {
   socket: { openMs: 3000, quietMs: 20_000, pongMs: 10_000, lingerMs: inPage ? 60_000 : 500 },
   sse: { firstMs: 10_000, silenceMs: 35_000 },
-} as const
+}
 const PAGE = 100
 
 export class Rejoin {
@@ -70,7 +70,8 @@ export class Rejoin {
   readonly #closing = new AbortController()
   readonly #onOnline = (): void => this.#network.pauses.endAll()
 
-  constructor(options: RejoinOptions = {}) {
+  /** @param times of connections; others are for tests */
+  constructor(options: RejoinOptions = {}, times: typeof TIMES = TIMES) {
     const {
       url = pageOrigin(),
       apiKey,
@@ -80,10 +81,10 @@ export class Rejoin {
     if (url === null) throw new TypeError('`url` is needed: the address of the gateway')
     this.#http = new Http(url, apiKey, fetch)
     const construct = options.WebSocket ?? SystemWebSocket
-    this.#socket = construct === null ? null : new SocketTransport(this.#http, construct, TIMES.socket as SocketTimes)
+    this.#socket = construct === null ? null : new SocketTransport(this.#http, construct, times.socket)
     const all: Record<TransportName, Transport | null> = {
       websocket: this.#socket,
-      sse: new SseTransport(this.#http, TIMES.sse),
+      sse: new SseTransport(this.#http, times.sse),
       poll: new PollTransport(this.#http),
     }
     const { transports = ['websocket', 'sse', 'poll'] } = options
