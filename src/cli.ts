@@ -1,6 +1,7 @@
 #!/usr/bin/env -S node --initial-heap-size=256
 /**
- * The command line: argv and environment to a running gateway, or to a load test of one; signals to an orderly end.
+ * The command line: argv and environment to a running gateway, or to a client or a load test of one; signals to an
+ * orderly end.
  *
  * The size of the heap at the start keeps V8 from collecting all of it every other second while it is small: that is a
  * pause of 20 ms for every stream. (It can only be given to the process; `npm start` does the same.)
@@ -13,6 +14,7 @@ import { type Config, helpText, options } from './config.js'
 import { ConfigError } from './core/options.js'
 import { type Running, start } from './index.js'
 import { loadTest } from './load/command.js'
+import { clientCommand, isClientCommand } from './terminal/command.js'
 
 const SAMPLE_PROMPT = 'Tell me a story about a fox who lost a kite.'
 const EXIT = { failed: 1, usage: 2 } as const
@@ -23,6 +25,7 @@ for (const stream of [process.stdout, process.stderr]) stream.on('error', () => 
 try {
   const [command, ...argv] = process.argv.slice(2)
   if (command === 'load') process.exitCode = await loadTest(argv, process.env)
+  else if (isClientCommand(command)) process.exitCode = await clientCommand(command, argv, process.env)
   else await gateway(command === 'serve' ? argv : process.argv.slice(2))
 } catch (error) {
   // One line, also where a path or a library's message has more.

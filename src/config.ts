@@ -182,6 +182,10 @@ export type Config = ValuesOf<typeof OPTIONS>
 export const options = new Options(OPTIONS, 'REJOIN_')
 
 export const helpText = (): string => `Usage: rejoin [options]           a gateway
+       rejoin run PROMPT          an answer of one, see rejoin run --help
+       rejoin tail TASK           follows a task
+       rejoin tasks               lists tasks
+       rejoin cancel TASK         ends a task
        rejoin load [options]      a load test of one, see rejoin load --help
 
 ${options.helpRows()}

@@ -1,75 +1,20 @@
 import assert from 'node:assert/strict'
-import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Readable } from 'node:stream'
 import { describe, type TestContext, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import { helpText } from '../src/config.js'
+import { Cli, tempFolder } from './cli-process.js'
 import { MODEL_DIR } from './model/answer.js'
 import { openSocket, post, scripted, sseEvents, textOf } from './server/harness.js'
 import { until } from './until.js'
-
-const CLI = fileURLToPath(new URL('../src/cli.js', import.meta.url))
-
-/** A `rejoin` process, killed when the test ends if it has not ended before. */
-class Cli {
-  readonly child: ChildProcessByStdio<null, Readable, Readable>
-  stdout = ''
-  stderr = ''
-  readonly #exit: Promise<{ code: number | null; signal: string | null }>
-
-  constructor(t: TestContext, args: string[], env: Record<string, string> = {}) {
-    const { PATH = '' } = process.env
-    // Each in a folder of its own, where its data is.
-    const cwd = tempFolder(t)
-    this.child = spawn(process.execPath, [CLI, ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { PATH, ...env },
-      cwd,
-    })
-    this.child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      this.stdout += text
-    })
-    this.child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      this.stderr += text
-    })
-    this.#exit = once(this.child, 'close').then(([code, signal]) => ({ code, signal }))
-    t.after(() => this.child.kill('SIGKILL'))
-  }
-
-  /** Its exit code; null when a signal ended it. */
-  async exit(): Promise<number | null> {
-    return (await this.#exit).code
-  }
-
-  async said(text: string): Promise<void> {
-    while (!this.stdout.includes(text)) {
-      const ended = await Promise.race([once(this.child.stdout, 'data').then(() => false), this.#exit.then(() => true)])
-      if (ended && !this.stdout.includes(text)) throw new Error(`ended without ${text}: ${this.stdout}${this.stderr}`)
-    }
-  }
-
-  async url(): Promise<string> {
-    await this.said('Models: ')
-    return /listens on (\S+)/.exec(this.stdout)?.[1] ?? ''
-  }
-}
 
 /** Ready to work, with the scripted model. */
 async function serve(t: TestContext, ...args: string[]): Promise<{ cli: Cli; url: string }> {
   const cli = new Cli(t, ['--port', '0', '--model', 'scripted', '--workers', '1', ...args])
   await cli.said('Ready.')
   return { cli, url: await cli.url() }
-}
-
-const tempFolder = (t: TestContext): string => {
-  const folder = mkdtempSync(join(tmpdir(), 'rejoin-cli-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
-  return folder
 }
 
 describe('the command line', { concurrency: 4 }, () => {

@@ -23,7 +23,8 @@ const ARROWS: Record<string, string[]> = {
   server: ['core', 'wire', 'log', 'gateway'],
   load: ['core', 'wire'],
   client: ['core', 'wire'],
-  top: ['core', 'wire', 'log', 'model', 'engine', 'backend', 'gateway', 'server', 'load'],
+  terminal: ['core', 'client'],
+  top: ['core', 'wire', 'log', 'model', 'engine', 'backend', 'gateway', 'server', 'load', 'terminal'],
 }
 
 /** The folder that has each package. */

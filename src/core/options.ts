@@ -31,6 +31,8 @@ type ValueOf<O extends Option> = O extends { allowed: readonly (infer A)[] } ? A
 /** A checked value for every option of a table, by its flag's name. */
 export type ValuesOf<T extends OptionTable> = { -readonly [N in keyof T]: ValueOf<T[N]> }
 
+export type Environment = Record<string, string | undefined>
+
 /** An option or value that cannot be used: one line for the user. */
 export class ConfigError extends Error {}
 
@@ -74,9 +76,21 @@ export class Options<T extends OptionTable> {
   }
 
   /** @throws ConfigError */
-  read(argv: string[], env: Record<string, string | undefined>): ValuesOf<T> & { help: boolean } {
-    const { help, values } = this.#parseFlags(argv)
-    return { ...this.#read((name) => values.get(name) ?? this.#fromEnv(name, env)), help }
+  read(argv: string[], env: Environment): ValuesOf<T> & { help: boolean } {
+    const { help, values } = this.readWords(argv, env, 0)
+    return { ...values, help }
+  }
+
+  /** As `read`, for a command that takes words beside its options. @throws ConfigError */
+  readWords(
+    argv: string[],
+    env: Environment,
+    maxWords: number,
+  ): { help: boolean; words: string[]; values: ValuesOf<T> } {
+    const { help, words, flags } = this.#parseFlags(argv)
+    const extra = words[maxWords]
+    if (extra !== undefined) throw new ConfigError(`unexpected argument ${JSON.stringify(extra)}`)
+    return { help, words, values: this.#read((name) => flags.get(name) ?? this.#fromEnv(name, env)) }
   }
 
   /** The rows of `--help`. */
@@ -120,7 +134,7 @@ export class Options<T extends OptionTable> {
     return defaultShown ?? (kind === 'flag' ? 'off' : String(fallback))
   }
 
-  #parseFlags(argv: string[]): { help: boolean; values: Map<string, string[]> } {
+  #parseFlags(argv: string[]): { help: boolean; words: string[]; flags: Map<string, string[]> } {
     const options = Object.fromEntries(
       this.#names.map((name) => {
         const type = this.#option(name).kind === 'flag' ? ('boolean' as const) : ('string' as const)
@@ -128,20 +142,24 @@ export class Options<T extends OptionTable> {
       }),
     )
     try {
-      const { values } = parseArgs({ args: argv, options: { ...options, help: { type: 'boolean', short: 'h' } } })
+      const { values, positionals } = parseArgs({
+        args: argv,
+        options: { ...options, help: { type: 'boolean', short: 'h' } },
+        allowPositionals: true,
+      })
       const given: { [name: string]: unknown } = values
       const named = this.#names.flatMap((name) => {
         const texts = given[name] as (string | boolean)[] | undefined
         return texts ? [[name, texts.map(String)] as const] : []
       })
-      return { help: given.help === true, values: new Map(named) }
+      return { help: given.help === true, words: positionals, flags: new Map(named) }
     } catch (error) {
       // Node's message is a paragraph with advice; its first sentence says it.
       throw new ConfigError((error as Error).message.split(/\.\s/)[0])
     }
   }
 
-  #fromEnv(name: string, env: Record<string, string | undefined>): string[] | undefined {
+  #fromEnv(name: string, env: Environment): string[] | undefined {
     const value = env[this.envName(name)]
     if (value === undefined || value === '') return undefined
     return this.#option(name).kind === 'texts' ? value.split(',') : [value]
