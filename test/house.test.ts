@@ -24,6 +24,7 @@ const ARROWS: Record<string, string[]> = {
   load: ['core', 'wire'],
   client: ['core', 'wire'],
   terminal: ['core', 'client'],
+  page: ['client'],
   top: ['core', 'wire', 'log', 'model', 'engine', 'backend', 'gateway', 'server', 'load', 'terminal'],
 }
 
@@ -45,11 +46,19 @@ const PACKAGES: Record<string, string> = {
   ws: 'client',
 }
 
+/** Of what the build puts into the browser's files: not needed where the gateway runs. */
+const BUNDLED: Record<string, string> = {
+  preact: 'page',
+  '@preact/signals': 'page',
+  marked: 'page',
+  dompurify: 'page',
+}
+
 type Import = { file: string; folder: string; target: string }
 
 const folderOf = (path: string): string => (path.includes(sep) ? (path.split(sep)[0] as string) : 'top')
 
-const files = (readdirSync(SRC, { recursive: true }) as string[]).filter((file) => file.endsWith('.ts')).sort()
+const files = (readdirSync(SRC, { recursive: true }) as string[]).filter((file) => /\.tsx?$/.test(file)).sort()
 
 const source = (file: string): string => readFileSync(join(SRC, file), 'utf8')
 
@@ -99,10 +108,14 @@ describe('the house', () => {
       found[name] = [...new Set([...(found[name] ?? []), folder])]
     }
 
-    const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { dependencies: object }
-    const expected = Object.fromEntries(Object.entries(PACKAGES).map(([name, folder]) => [name, [folder]]))
-    assert.deepEqual(found, expected)
+    const { dependencies, devDependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+      dependencies: object
+      devDependencies: object
+    }
+    const all = Object.entries({ ...PACKAGES, ...BUNDLED })
+    assert.deepEqual(found, Object.fromEntries(all.map(([name, folder]) => [name, [folder]])))
     assert.deepEqual(Object.keys(dependencies).sort(), Object.keys(PACKAGES).sort())
+    for (const name of Object.keys(BUNDLED)) assert.ok(Object.hasOwn(devDependencies, name), name)
   })
 
   test('the environment is read in cli.ts and nowhere else', () => {

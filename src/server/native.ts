@@ -63,8 +63,7 @@ export class NativeApi {
       await waitFor(exchange, this.#gateway, this.#streams.answers, record, record.log.lastSeq, waitMs, ended, () => {})
     }
     const etag = `"${record.log.lastSeq}"`
-    const known = exchange.header('if-none-match').split(',')
-    if (known.some((tag) => tag.trim().replace(/^W\//, '') === etag)) exchange.empty(304, [['ETag', etag]])
+    if (exchange.knows(etag)) exchange.empty(304, [['ETag', etag]])
     else exchange.json(200, this.#object(record), [['ETag', etag]])
   }
 

@@ -13,7 +13,7 @@ import { newRequestId, type TaskId } from '../core/id.js'
 import { errorObject } from '../wire/json.js'
 
 /** The headers that any handler reads. */
-const COPIED = ['accept', 'idempotency-key', 'if-none-match', 'last-event-id'] as const
+const COPIED = ['accept', 'accept-encoding', 'idempotency-key', 'if-none-match', 'last-event-id'] as const
 type Copied = (typeof COPIED)[number]
 
 const NO_HEADERS = {}
@@ -65,6 +65,12 @@ export class Exchange {
   /** Whether the client asked for a stream of events. */
   get wantsEvents(): boolean {
     return this.method !== 'HEAD' && this.header('accept').includes('text/event-stream')
+  }
+
+  /** Whether the client has that version already: it sent the tag along. */
+  knows(etag: string): boolean {
+    const known = this.header('if-none-match').split(',')
+    return known.some((tag) => tag.trim().replace(/^W\//, '') === etag)
   }
 
   onAborted(listener: () => void): void {

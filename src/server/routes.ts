@@ -35,7 +35,9 @@ type Apis = {
 const table = (apis: Apis): Record<string, Partial<Record<Method, Handler>>> => {
   const { native, openai, responses, uiChat, ops, metrics, page } = apis
   return {
-    '/': { GET: (x) => page.get(x) },
+    '/': { GET: (x) => page.index(x) },
+    '/rejoin.js': { GET: (x) => page.client(x) },
+    '/assets/:name': { GET: (x, name = '') => page.asset(x, name) },
     '/healthz': { GET: (x) => ops.health(x) },
     '/readyz': { GET: (x) => ops.readiness(x) },
     '/metrics': { GET: (x) => metrics.get(x) },

@@ -21,6 +21,8 @@ export type Hostility = {
   silentAfter?: number
   /** Every request must bring it, and a WebSocket a ticket. */
   key?: string
+  /** Paths that need none. */
+  openPaths?: string[]
 }
 
 export class HostileProxy {
@@ -77,8 +79,9 @@ export class HostileProxy {
   #pass(req: IncomingMessage, res: ServerResponse): void {
     const { method = 'GET', url = '/', headers } = req
     this.seen.push(`${method} ${url}`)
-    const { key, holdStreams, streamBytes, bytes } = this.hostility
-    if (key !== undefined && headers.authorization !== `Bearer ${key}`) {
+    const { key, openPaths = [], holdStreams, streamBytes, bytes } = this.hostility
+    const open = openPaths.some((path) => url === path || (path.length > 1 && url.startsWith(path)))
+    if (key !== undefined && !open && headers.authorization !== `Bearer ${key}`) {
       refuse(res, 401, 'unauthorized')
       return
     }
