@@ -138,6 +138,13 @@ export const OPTIONS = {
     DAY_MS,
     'How long a task with `on_disconnect: "cancel"` waits for the next reader when its last one has left.',
   ),
+  'openai-grace-ms': integer(
+    'MS',
+    30_000,
+    0,
+    DAY_MS,
+    'How long an answer that was asked for by OpenAI’s protocol goes on when its client has gone and nobody else reads it.',
+  ),
   'drain-ms': integer(
     'MS',
     10_000,

@@ -83,6 +83,7 @@ export async function start(given: Partial<Config> = {}, logger: Logger = SILENT
       maxSubscriptions: config['max-subscriptions'],
       maxUnsentBytes: config['max-unsent-bytes'],
       keepAliveMs: config['keep-alive-ms'],
+      openaiGraceMs: config['openai-grace-ms'],
     },
     gateway,
     logger,

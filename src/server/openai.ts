@@ -4,6 +4,7 @@
  * A completion is a task like any other; only the form of its answer is OpenAI's. (Responses are in `responses.ts`.)
  */
 import type { Gateway } from '../gateway/gateway.js'
+import type { Absent } from '../wire/fields.js'
 import { CHAT, CompletionChunks, completionJson, type Form, TEXT } from '../wire/openai/completion.js'
 import { type CompletionRequest, parseChatRequest, parseCompletionRequest } from '../wire/openai/completion-request.js'
 import { embeddingsJson, parseEmbeddingsRequest } from '../wire/openai/embeddings.js'
@@ -11,18 +12,20 @@ import { badEnd } from '../wire/openai/ending.js'
 import { parseJson } from '../wire/request.js'
 import { ask, endOf } from './asking.js'
 import { EventStream, type Streams } from './events.js'
-import { newSeed, received } from './received.js'
+import { received } from './received.js'
 import type { Exchange } from './request.js'
 
 export class OpenAiApi {
   readonly #gateway: Gateway
   readonly #streams: Streams
   readonly #maxBodyBytes: number
+  readonly #absent: Absent
 
-  constructor(gateway: Gateway, streams: Streams, maxBodyBytes: number) {
+  constructor(gateway: Gateway, streams: Streams, maxBodyBytes: number, absent: Absent) {
     this.#gateway = gateway
     this.#streams = streams
     this.#maxBodyBytes = maxBodyBytes
+    this.#absent = absent
   }
 
   /** POST /v1/chat/completions */
@@ -52,10 +55,10 @@ export class OpenAiApi {
   async #complete(
     exchange: Exchange,
     form: Form,
-    parse: (value: unknown, newSeed: () => number) => CompletionRequest,
+    parse: (value: unknown, absent: Absent) => CompletionRequest,
   ): Promise<void> {
     const body = await exchange.body(this.#maxBodyBytes)
-    const { spec, stream, includeUsage } = parse(parseJson(body), newSeed)
+    const { spec, stream, includeUsage } = parse(parseJson(body), this.#absent)
     const { record, headers } = await ask(exchange, this.#gateway, spec, received(exchange, body, form.chunk))
     if (!exchange.open) return
     const { task, log } = record

@@ -5,11 +5,19 @@ import { createHash, randomInt } from 'node:crypto'
 import { RejoinError } from '../core/errors.js'
 import { isTaskId, type TaskId } from '../core/id.js'
 import type { Received } from '../gateway/gateway.js'
+import type { Absent } from '../wire/fields.js'
 import type { Exchange } from './request.js'
 
 const MAX_KEY_CHARACTERS = 255
 
 export const newSeed = (): number => randomInt(2 ** 47)
+
+/** For requests by OpenAI's protocol, whose client cannot come back to a stream: nobody may want its answer any more.
+ * @param graceMs until then somebody may read it all the same */
+export const absentFor = (graceMs: number): Absent => ({
+  newSeed,
+  onDisconnect: { type: 'cancel', afterMs: graceMs },
+})
 
 /** @throws RejoinError `task_not_found`: an id of another form names no task */
 export function checkedId(text: string): TaskId {

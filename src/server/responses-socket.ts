@@ -10,21 +10,21 @@ import type { Logger } from '../core/logger.js'
 import type { Gateway } from '../gateway/gateway.js'
 import type { TaskRecord } from '../gateway/record.js'
 import type { Reader } from '../log/reader.js'
+import type { Absent } from '../wire/fields.js'
 import { errorObject } from '../wire/json.js'
 import { isObject } from '../wire/object.js'
 import type { ResponseEvents } from '../wire/openai/response-events.js'
 import { parseResponseRequest, type ResponseOrigin } from '../wire/openai/response-request.js'
 import { parseJson } from '../wire/request.js'
 import { authenticate } from './auth.js'
-import { newSeed } from './received.js'
 import { eventsOf, type Found, specOf } from './responses.js'
 import { CLOSE, type Connection, MAX_UNREAD_BYTES, type SocketOptions, type Speaking, type Ws } from './sockets.js'
 
 /** Requests that may wait for the one that runs. */
 const MAX_WAITING = 16
 
-export function speakResponses(gateway: Gateway, options: SocketOptions, logger: Logger): Speaking {
-  return { subprotocol: '', open: (ws) => new ResponsesConnection(ws, gateway, options, logger) }
+export function speakResponses(gateway: Gateway, options: SocketOptions, absent: Absent, logger: Logger): Speaking {
+  return { subprotocol: '', open: (ws) => new ResponsesConnection(ws, gateway, options, absent, logger) }
 }
 
 /** A response on its way out. */
@@ -34,6 +34,7 @@ class ResponsesConnection implements Connection {
   readonly #ws: Ws
   readonly #gateway: Gateway
   readonly #options: SocketOptions
+  readonly #absent: Absent
   readonly #logger: Logger
   readonly #caller = authenticate()
   behindSince = 0
@@ -45,10 +46,11 @@ class ResponsesConnection implements Connection {
   #turn: Promise<void> = Promise.resolve()
   #open = true
 
-  constructor(ws: Ws, gateway: Gateway, options: SocketOptions, logger: Logger) {
+  constructor(ws: Ws, gateway: Gateway, options: SocketOptions, absent: Absent, logger: Logger) {
     this.#ws = ws
     this.#gateway = gateway
     this.#options = options
+    this.#absent = absent
     this.#logger = logger
   }
 
@@ -123,7 +125,7 @@ class ResponsesConnection implements Connection {
     const atHand = this.#last
     // One that cannot be gone on from is not kept either.
     this.#last = null
-    const request = parseResponseRequest(value, newSeed)
+    const request = parseResponseRequest(value, this.#absent)
     const spec = await specOf(this.#gateway, request, atHand)
     const { record } = await this.#gateway.submitFollowed(this.#caller, spec, { bytes, idempotency: null })
     await this.#follow(record, request.spec.origin)

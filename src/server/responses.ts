@@ -8,6 +8,7 @@ import { RejoinError } from '../core/errors.js'
 import type { TaskSpec } from '../core/task.js'
 import type { Gateway } from '../gateway/gateway.js'
 import type { TaskRecord } from '../gateway/record.js'
+import type { Absent } from '../wire/fields.js'
 import { DONE } from '../wire/openai/completion.js'
 import { taskOfId } from '../wire/openai/ids.js'
 import { type Answer, ResponseView } from '../wire/openai/response.js'
@@ -22,7 +23,7 @@ import { parsePosition } from '../wire/query.js'
 import { parseJson } from '../wire/request.js'
 import { ask, endOf, lookUp } from './asking.js'
 import { EventStream, type Streams } from './events.js'
-import { newSeed, received } from './received.js'
+import { received } from './received.js'
 import type { Exchange } from './request.js'
 
 /** A task that is a response. */
@@ -32,17 +33,19 @@ export class ResponsesApi {
   readonly #gateway: Gateway
   readonly #streams: Streams
   readonly #maxBodyBytes: number
+  readonly #absent: Absent
 
-  constructor(gateway: Gateway, streams: Streams, maxBodyBytes: number) {
+  constructor(gateway: Gateway, streams: Streams, maxBodyBytes: number, absent: Absent) {
     this.#gateway = gateway
     this.#streams = streams
     this.#maxBodyBytes = maxBodyBytes
+    this.#absent = absent
   }
 
   /** POST /v1/responses */
   async create(exchange: Exchange): Promise<void> {
     const body = await exchange.body(this.#maxBodyBytes)
-    const request = parseResponseRequest(parseJson(body), newSeed)
+    const request = parseResponseRequest(parseJson(body), this.#absent)
     const spec = await specOf(this.#gateway, request, null)
     const { record, headers } = await ask(exchange, this.#gateway, spec, received(exchange, body, 'response'))
     if (!exchange.open) return

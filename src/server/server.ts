@@ -14,6 +14,7 @@ import { OpenAnswers } from './open-answers.js'
 import { OpenAiApi } from './openai.js'
 import { OpsApi } from './ops.js'
 import { Page } from './page.js'
+import { absentFor } from './received.js'
 import { ResponsesApi } from './responses.js'
 import { speakResponses } from './responses-socket.js'
 import { route } from './routes.js'
@@ -27,6 +28,8 @@ export type ServerOptions = SocketOptions & {
   port: number
   maxBodyBytes: number
   keepAliveMs: number
+  /** How long an answer that was asked for by OpenAI's protocol goes on when nobody reads it. */
+  openaiGraceMs: number
 }
 
 type Listen = (host: string, port: number, options: number, listening: (socket: Listening | false) => void) => void
@@ -46,14 +49,15 @@ export class Server {
     const beats = { idle: new KeepAlive(options.keepAliveMs), stalled: new KeepAlive(STALL_BEAT_MS) }
     this.#streams = { answers: new OpenAnswers(), pieceBytes: options.maxUnsentBytes, beats }
     this.#sockets = new Sockets(gateway, beats.idle, options)
+    const absent = absentFor(options.openaiGraceMs)
     const native = this.#sockets.behavior((named) => speakNative(named, gateway, options, logger))
-    const responses = this.#sockets.behavior(() => speakResponses(gateway, options, logger))
+    const responses = this.#sockets.behavior(() => speakResponses(gateway, options, absent, logger))
     this.#app.ws('/v1/ws', native).ws('/v1/responses', responses)
     const { maxBodyBytes } = options
     const apis = {
       native: new NativeApi(gateway, this.#streams, maxBodyBytes),
-      openai: new OpenAiApi(gateway, this.#streams, maxBodyBytes),
-      responses: new ResponsesApi(gateway, this.#streams, maxBodyBytes),
+      openai: new OpenAiApi(gateway, this.#streams, maxBodyBytes, absent),
+      responses: new ResponsesApi(gateway, this.#streams, maxBodyBytes, absent),
       uiChat: new UiChatApi(gateway, this.#streams, maxBodyBytes),
       ops: new OpsApi(gateway),
       metrics: new Metrics(gateway),

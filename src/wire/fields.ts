@@ -57,14 +57,20 @@ export type CommonRequest = Type.Static<typeof CommonSchema>
 /** What a task takes from the common fields. */
 export type CommonSpec = Omit<TaskSpec, 'prompt' | 'maxTokens' | 'stop' | 'topLogprobs'>
 
-/** `newSeed` gives the seed when the caller has none: an answer must be able to go on after a crash.
- * @param absent what becomes of a task that nobody reads, when its maker did not say
- * @throws RejoinError `invalid_request` */
-export function commonSpec(value: CommonRequest, newSeed: () => number, absent: OnDisconnect): CommonSpec {
+/** For what its maker did not say. */
+export type Absent = {
+  /** An answer must be able to go on after a crash, so it has a seed. */
+  newSeed: () => number
+  /** What becomes of a task that nobody reads. */
+  onDisconnect: OnDisconnect
+}
+
+/** @throws RejoinError `invalid_request` */
+export function commonSpec(value: CommonRequest, absent: Absent): CommonSpec {
   return {
     ...(value.model === undefined ? {} : { model: value.model }),
-    sampling: samplingOf(value, newSeed),
-    onDisconnect: value.on_disconnect === undefined ? absent : onDisconnectOf(value.on_disconnect),
+    sampling: samplingOf(value, absent.newSeed),
+    onDisconnect: value.on_disconnect === undefined ? absent.onDisconnect : onDisconnectOf(value.on_disconnect),
     webhook: webhookOf(value),
     priority: value.priority ?? 5,
     deadlineMs: value.deadline_ms ?? null,

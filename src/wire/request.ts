@@ -64,7 +64,7 @@ export function parseTaskRequest(given: unknown, newSeed: () => number): TaskSpe
   const value = check(given)
   refuseUnsupported(value)
   return {
-    ...commonSpec(value, newSeed, { type: 'continue' }),
+    ...commonSpec(value, { newSeed, onDisconnect: { type: 'continue' } }),
     prompt: promptOf(value),
     maxTokens: value.max_tokens ?? null,
     stop: value.stop ?? [],

@@ -43,7 +43,7 @@ const check = checker(
 export function parseUiChatRequest(given: unknown, newSeed: () => number): TaskSpec {
   const value = check(asked(given, { trigger: ['submit-message', 'regenerate-message'], messageId: 'label' }))
   return {
-    ...commonSpec(value, newSeed, { type: 'continue' }),
+    ...commonSpec(value, { newSeed, onDisconnect: { type: 'continue' } }),
     prompt: { type: 'chat', messages: messagesOf(value.messages) },
     maxTokens: value.max_tokens ?? ALL_TOKENS,
     stop: [],

@@ -17,6 +17,7 @@ import { parseUiChatRequest } from '../../src/wire/ui-message.js'
 import { anyText } from './texts.js'
 
 const seed = (): number => 1
+const absent = { newSeed: seed, onDisconnect: { type: 'continue' } } as const
 
 describe('the requests of other protocols', () => {
   const part = fc.record({ type: fc.constantFrom('text', 'input_text', 'image_url'), text: anyText() })
@@ -30,9 +31,9 @@ describe('the requests of other protocols', () => {
   const anything = fc.oneof(fc.jsonValue(), fc.dictionary(fc.oneof(names, anyText(3)), value))
 
   const PARSERS = {
-    'a chat completion': (given: unknown) => parseChatRequest(given, seed),
-    'a completion': (given: unknown) => parseCompletionRequest(given, seed),
-    'a response': (given: unknown) => parseResponseRequest(given, seed),
+    'a chat completion': (given: unknown) => parseChatRequest(given, absent),
+    'a completion': (given: unknown) => parseCompletionRequest(given, absent),
+    'a response': (given: unknown) => parseResponseRequest(given, absent),
     'an AI SDK chat': (given: unknown) => parseUiChatRequest(given, seed),
     embeddings: (given: unknown) => parseEmbeddingsRequest(given),
   }
@@ -111,7 +112,7 @@ describe('the stream of a response', () => {
     maxOutputTokens: null,
     labels: {},
   } as const
-  const spec = { ...parseResponseRequest({ input: 'x', background: true }, seed).spec, origin }
+  const spec = { ...parseResponseRequest({ input: 'x', background: true }, absent).spec, origin }
   const task = { id, model: 'm', createdAt: 1000, spec } as unknown as Task
 
   const streamed = (bodies: EventBody[], startingAfter: number): { number: number; json: string }[] => {

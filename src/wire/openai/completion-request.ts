@@ -1,14 +1,14 @@
 /**
  * What `/v1/chat/completions` and `/v1/completions` take: OpenAI's request, checked, as a task.
  *
- * Fields of the native request that OpenAI does not have (`top_k`, `priority`, `on_disconnect` …) may be sent along. An
- * answer that nobody reads is canceled after a moment unless the request says otherwise: its client cannot come back.
+ * Fields of the native request that OpenAI does not have (`top_k`, `priority`, `on_disconnect` …) may be sent along.
  */
 import Type from 'typebox'
 import { RejoinError } from '../../core/errors.js'
-import type { OnDisconnect, TaskSpec } from '../../core/task.js'
+import type { TaskSpec } from '../../core/task.js'
 import { checker } from '../checker.js'
 import {
+  type Absent,
   ALLOWED,
   COMMON_FIELDS,
   commonSpec,
@@ -33,8 +33,6 @@ export type CompletionRequest = {
 export const ALL_TOKENS = 1_000_000
 /** Where a text completion does not say, as OpenAI does. */
 const COMPLETION_TOKENS = 16
-
-export const LEAVE: OnDisconnect = { type: 'cancel', afterMs: null }
 
 /** What every request for text may say beside what it wants. */
 export const LABELS: Harmless = {
@@ -102,7 +100,7 @@ const checkChat = checker(
 )
 
 /** @throws RejoinError `invalid_request`, `unknown_field`, `unsupported_field` */
-export function parseChatRequest(given: unknown, newSeed: () => number): CompletionRequest {
+export function parseChatRequest(given: unknown, absent: Absent): CompletionRequest {
   const value = checkChat(asked(given, CHAT_HARMLESS))
   if (value.top_logprobs !== undefined && value.logprobs !== true) {
     throw new RejoinError('invalid_request', '`top_logprobs` needs `logprobs: true`', { param: 'top_logprobs' })
@@ -111,7 +109,7 @@ export function parseChatRequest(given: unknown, newSeed: () => number): Complet
   return {
     ...streaming(value),
     spec: {
-      ...commonSpec(value, newSeed, LEAVE),
+      ...commonSpec(value, absent),
       prompt: { type: 'chat', messages },
       maxTokens: value.max_completion_tokens ?? value.max_tokens ?? ALL_TOKENS,
       stop: [value.stop ?? []].flat(),
@@ -140,12 +138,12 @@ const checkCompletion = checker(
 )
 
 /** @throws RejoinError `invalid_request`, `unknown_field`, `unsupported_field` */
-export function parseCompletionRequest(given: unknown, newSeed: () => number): CompletionRequest {
+export function parseCompletionRequest(given: unknown, absent: Absent): CompletionRequest {
   const value = checkCompletion(asked(given, COMPLETION_HARMLESS))
   return {
     ...streaming(value),
     spec: {
-      ...commonSpec(value, newSeed, LEAVE),
+      ...commonSpec(value, absent),
       prompt: { type: 'raw', text: onePrompt(value.prompt) },
       maxTokens: value.max_tokens ?? COMPLETION_TOKENS,
       stop: [value.stop ?? []].flat(),

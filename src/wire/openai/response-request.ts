@@ -5,8 +5,8 @@ import Type from 'typebox'
 import { RejoinError } from '../../core/errors.js'
 import type { Message, Origin, TaskSpec } from '../../core/task.js'
 import { checker } from '../checker.js'
-import { ALLOWED, COMMON_FIELDS, commonSpec, MAX_ITEMS, MaxTokens, TopLogprobs } from '../fields.js'
-import { ALL_TOKENS, asked, LEAVE } from './completion-request.js'
+import { type Absent, ALLOWED, COMMON_FIELDS, commonSpec, MAX_ITEMS, MaxTokens, TopLogprobs } from '../fields.js'
+import { ALL_TOKENS, asked } from './completion-request.js'
 import { type MessageForm, messagesOf } from './content.js'
 import type { Harmless } from './harmless.js'
 
@@ -66,7 +66,7 @@ const check = checker(
 )
 
 /** @throws RejoinError `invalid_request`, `unknown_field`, `unsupported_field` */
-export function parseResponseRequest(given: unknown, newSeed: () => number): ResponseRequest {
+export function parseResponseRequest(given: unknown, absent: Absent): ResponseRequest {
   const value = check(asked(given, HARMLESS))
   const { instructions = null, background = false, store = true, stream = false } = value
   if (background && !store) {
@@ -84,7 +84,7 @@ export function parseResponseRequest(given: unknown, newSeed: () => number): Res
   }
   return {
     spec: {
-      ...commonSpec(value, newSeed, background ? { type: 'continue' } : LEAVE),
+      ...commonSpec(value, background ? { ...absent, onDisconnect: { type: 'continue' } } : absent),
       prompt: { type: 'chat', messages: withInstructions(instructions, input) },
       maxTokens: value.max_output_tokens ?? ALL_TOKENS,
       stop: [],

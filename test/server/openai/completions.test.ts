@@ -220,7 +220,7 @@ test('an answer that somebody cancels is an error that the client does not try a
 })
 
 test('a streaming client that goes away ends its task after the grace, unless somebody else reads it', async (t) => {
-  const { openai, running } = await startClient(t, { 'disconnect-grace-ms': 0 })
+  const { openai, running } = await startClient(t, { 'openai-grace-ms': 0 })
   const request = { model: 'scripted', messages: chat(ENDLESS), stream: true as const }
   const begin = async (): Promise<{ id: string; abort: () => void }> => {
     const { data, response } = await openai.chat.completions.create(request).withResponse()

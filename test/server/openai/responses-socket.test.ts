@@ -102,7 +102,7 @@ test('a frame that is refused is answered with an error event that has its statu
 })
 
 test('a socket that goes away ends its response after the grace', async (t) => {
-  const { socket, events, running } = await open(t, { 'disconnect-grace-ms': 0 })
+  const { socket, events, running } = await open(t, { 'openai-grace-ms': 0 })
   socket.send(create(ENDLESS))
   await until('some text', () => textOf(events) !== '')
   const { records } = await running.gateway.list(authenticate(), Infinity, 1, null)

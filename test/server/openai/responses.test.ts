@@ -135,7 +135,7 @@ test('a response that fails says so as a response, whole and as a stream', async
 })
 
 test('a background response is there at once, is polled, and runs on without a reader', async (t) => {
-  const { openai } = await startClient(t, { 'disconnect-grace-ms': 0 })
+  const { openai } = await startClient(t, { 'openai-grace-ms': 0 })
 
   const created = await openai.responses.create({ model: 'scripted', input, background: true })
   const ended = await until('its end', async () => {
@@ -361,7 +361,7 @@ test('what is not supported is refused by its name', async (t) => {
 })
 
 test('a response that nobody reads is canceled after the grace; one in the background is not', async (t) => {
-  const { openai, running } = await startClient(t, { 'disconnect-grace-ms': 0 })
+  const { openai, running } = await startClient(t, { 'openai-grace-ms': 0 })
   const request = { model: 'scripted', input: JSON.stringify(ENDLESS), stream: true as const }
   const begin = async (background: boolean): Promise<string> => {
     const { data, response } = await openai.responses.create({ ...request, background }).withResponse()
