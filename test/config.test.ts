@@ -92,7 +92,7 @@ test('a wrong flag is refused in one line', () => {
   const wrong: [string[], RegExp][] = [
     [['--prot', '1'], /^Unknown option '--prot'/],
     [['-p', '1'], /^Unknown option '-p'/],
-    [['serve'], /^Unexpected argument 'serve'/],
+    [['serve'], /^Unexpected argument "serve"$/],
     [['--port'], /--port/],
     [['--port', '-1'], /--port/],
     [['--port', '--host'], /--port/],

@@ -64,7 +64,7 @@ for (const [document, samples] of Object.entries(DOCUMENTS)) {
 
         const said = await output(t, language === 'sh' ? 'bash' : process.execPath, [ours], host)
 
-        assert.match(said, /\w{3,} \w+/, 'an answer, which has words')
+        assert.match(said, /\S{3,} \w+/, 'an answer, which has words')
       })
     }
 

@@ -179,9 +179,10 @@ class Line {
   #received(text: string): void {
     if (this.#ended) return
     this.#listen()
-    const frame = JSON.parse(text) as Frame
+    const frame = frameOf(text)
+    if (frame === null) this.close('the WebSocket says what no gateway says')
     // A pong names no task.
-    const subscription = this.#subscriptions.get(frame.task)
+    const subscription = frame && this.#subscriptions.get(frame.task)
     if (!subscription) return
     const { listener, stop } = subscription
     if ('seq' in frame) {
@@ -215,6 +216,15 @@ class Line {
     clearTimeout(this.#linger)
     this.#onEnd()
     for (const subscription of [...this.#subscriptions.values()]) subscription.stop(stop)
+  }
+}
+
+/** Null for what is no frame: something between us answers in the gateway's place. */
+function frameOf(text: string): Frame | null {
+  try {
+    return JSON.parse(text) as Frame
+  } catch {
+    return null
   }
 }
 

@@ -89,7 +89,7 @@ export class Options<T extends OptionTable> {
   ): { help: boolean; words: string[]; values: ValuesOf<T> } {
     const { help, words, flags } = this.#parseFlags(argv)
     const extra = words[maxWords]
-    if (extra !== undefined) throw new ConfigError(`unexpected argument ${JSON.stringify(extra)}`)
+    if (extra !== undefined) throw new ConfigError(`Unexpected argument ${JSON.stringify(extra)}`)
     return { help, words, values: this.#read((name) => flags.get(name) ?? this.#fromEnv(name, env)) }
   }
 

@@ -128,9 +128,6 @@ export function reasonFor(code: string, message: string): string {
     case 'log_gone':
     case 'task_not_found':
       return 'The gateway does not keep this answer any more.'
-    case 'unauthorized':
-    case 'invalid_key':
-      return 'The gateway wants an API key: see Settings.'
     default:
       return message
   }

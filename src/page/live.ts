@@ -86,13 +86,9 @@ async function read(conversationId: string, answerId: string, live: Live): Promi
 
 function refused(answer: Answer, error: RejoinError, text: string): Answer {
   const lost = error.code === 'log_gone' || error.code === 'task_not_found'
-  return {
-    ...answer,
-    request: null,
-    status: lost ? 'lost' : 'failed',
-    text,
-    reason: reasonFor(error.code, error.message),
-  }
+  const reason =
+    error.status === 401 ? 'The gateway wants an API key: see Settings.' : reasonFor(error.code, error.message)
+  return { ...answer, request: null, status: lost ? 'lost' : 'failed', text, reason }
 }
 
 const isEnd = ({ type }: TaskEvent): boolean => type === 'completed' || type === 'failed' || type === 'canceled'

@@ -61,7 +61,7 @@ export class ResponsesApi {
     if (!exchange.open) return
     const { query } = exchange
     const startingAfter = parsePosition(query.get('starting_after'), 'starting_after') ?? -1
-    if (query.get('stream') === 'true') this.#stream(exchange, found, startingAfter, [])
+    if (query.get('stream') === 'true' && exchange.method !== 'HEAD') this.#stream(exchange, found, startingAfter, [])
     else exchange.json(200, this.#object(found))
   }
 

@@ -38,6 +38,7 @@ export class UiChatApi {
     const record = await this.#find(chat)
     if (!exchange.open) return
     if (record === null) exchange.empty(204)
+    else if (exchange.method === 'HEAD') exchange.empty(200)
     else this.#stream(exchange, record, [])
   }
 

@@ -3,12 +3,14 @@
  *
  * stdout has what was asked for and nothing else; what happens on the way is told on stderr, where a person reads it.
  */
-import { Rejoin, RejoinError } from '../client/index.js'
+import { type ConnectionState, Rejoin, RejoinError } from '../client/index.js'
 import { ConfigError, type Environment, type Options, type OptionTable } from '../core/options.js'
 import { follow } from './follow.js'
 import { cancelOptions, runOptions, tailOptions, tasksOptions } from './options.js'
 import { readPrompt, taskRequest } from './prompt.js'
 import { tasksTable } from './tasks-table.js'
+
+const PATIENCE_MS = 5000
 
 const USAGE = {
   run: [
@@ -66,13 +68,15 @@ async function tail(argv: string[], env: Environment): Promise<number> {
 async function tasks(argv: string[], env: Environment): Promise<number> {
   const { help, values } = tasksOptions.readWords(argv, env, 0)
   if (help) return usage('tasks', tasksOptions)
-  const rejoin = new Rejoin({ url: values.url, apiKey: values['api-key'] })
   const { status, limit, json } = values
-  const found = []
-  for await (const task of rejoin.tasks(status === 'any' ? {} : { status })) {
-    found.push(task)
-    if (found.length === limit) break
-  }
+  const found = await ask(values, async (rejoin, signal) => {
+    const tasks = []
+    for await (const task of rejoin.tasks({ signal, ...(status === 'any' ? {} : { status }) })) {
+      tasks.push(task)
+      if (tasks.length === limit) break
+    }
+    return tasks
+  })
   if (json) for (const task of found) process.stdout.write(`${JSON.stringify(task)}\n`)
   else process.stdout.write(tasksTable(found, Date.now(), process.stdout.columns))
   return 0
@@ -81,12 +85,33 @@ async function tasks(argv: string[], env: Environment): Promise<number> {
 async function cancel(argv: string[], env: Environment): Promise<number> {
   const { help, words, values } = cancelOptions.readWords(argv, env, 1)
   if (help) return usage('cancel', cancelOptions)
-  const rejoin = new Rejoin({ url: values.url, apiKey: values['api-key'] })
-  const task = await rejoin.cancel(named(words))
+  const id = named(words)
+  const task = await ask(values, (rejoin, signal) => rejoin.cancel(id, signal))
   const ended =
     task.status === 'queued' || task.status === 'running' ? 'is being canceled' : `has ended: ${task.status}`
   process.stdout.write(`${task.id} ${ended}\n`)
   return 0
+}
+
+/** Asks once, and not for ever. @throws Error when nobody answers */
+async function ask<T>(
+  { url, 'api-key': apiKey }: { url: string; 'api-key': string },
+  question: (rejoin: Rejoin, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const patience = AbortSignal.timeout(PATIENCE_MS)
+  let reason: string | null = null
+  const onState = (state: ConnectionState): void => {
+    reason = state.reason ?? reason
+  }
+  const rejoin = new Rejoin({ url, apiKey, onState })
+  try {
+    return await question(rejoin, patience)
+  } catch (error) {
+    if (!patience.aborted) throw error
+    throw new Error(`${url} does not answer: ${reason ?? 'no connection'}`)
+  } finally {
+    rejoin.close()
+  }
 }
 
 /** @throws ConfigError */

@@ -69,6 +69,7 @@ class Printer {
 class Narrator {
   readonly #out: NodeJS.WriteStream
   #wasLive = false
+  #told = false
 
   constructor(out: NodeJS.WriteStream) {
     this.#out = out
@@ -84,9 +85,12 @@ class Narrator {
   state({ status, transport, reason, retryInMs }: ConnectionState): void {
     if (status === 'live' && this.#wasLive) this.#say(`live again (${transport})`)
     if (status === 'live') this.#wasLive = true
-    if ((status === 'rejoining' || status === 'connecting') && reason !== null) {
-      this.#say(`${reason}; ${retryInMs ? `again in ${(retryInMs / 1000).toFixed(1)} s` : 'again now'}`)
-    }
+    if ((status !== 'rejoining' && status !== 'connecting') || reason === null) return
+    const text = `${reason}; ${retryInMs ? `again in ${(retryInMs / 1000).toFixed(1)} s` : 'again now'}`
+    // Before anything has come a script, too, should know what it waits for; once.
+    if (this.#wasLive || this.#told) this.#say(text)
+    else this.#tell(`no connection yet: ${text}`)
+    this.#told = true
   }
 
   left({ id, position }: Run, { url }: FollowOptions): void {

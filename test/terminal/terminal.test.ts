@@ -181,6 +181,19 @@ describe('the client at the terminal', { concurrency: 4 }, () => {
     assert.match(missing.stderr, /\(task_not_found\)\n$/)
   })
 
+  test('where nobody listens a question ends with the reason, and a run says what it waits for', async (t) => {
+    const url = 'http://127.0.0.1:1'
+
+    const asking = rejoin(t, url, ['tasks'])
+    const running = rejoin(t, url, ['run', HELLO])
+    await until('a word of what it waits for', () => running.stderr.includes('no connection yet'))
+    running.child.kill('SIGINT')
+
+    assert.deepEqual([await asking.exit(), await running.exit()], [1, 130])
+    assert.match(asking.stderr, /^rejoin: http:\/\/127\.0\.0\.1:1 does not answer: .+\n$/)
+    assert.match(running.stderr, /left before the task was accepted/)
+  })
+
   test('a command that is used wrongly says so, with exit code 2; --help explains it', async (t) => {
     const wrong = [['tail'], ['cancel'], ['run'], ['run', 'a', 'b'], ['tasks', '--status', 'odd'], ['run', '--x', 'a']]
 

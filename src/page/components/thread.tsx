@@ -32,6 +32,9 @@ export function Thread() {
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
     <section class="thread" ref={box} onScroll={onScroll} tabIndex={0} aria-label="Messages">
+      <p class="heard" role="status">
+        {announcement()}
+      </p>
       <div class="column">
         {messages.length === 0 ? (
           <Empty />
@@ -47,4 +50,11 @@ export function Thread() {
       </div>
     </section>
   )
+}
+
+/** For a reader who hears the page: the text itself would be read word by word. */
+function announcement(): string {
+  const last = current.value.messages.at(-1)
+  if (last?.role !== 'assistant') return ''
+  return last.status === 'waiting' ? 'Answering.' : 'The answer has ended.'
 }
