@@ -112,7 +112,7 @@ for (const transport of TRANSPORTS) {
       const { url } = await startGateway(t)
       const random = new Random(SEED)
       // Some are shorter than any answer, and some long enough to get on.
-      const bytes = (): number => (random.chance(0.5) ? random.between(20, 600) : random.between(1000, 3000))
+      const bytes = (): number => (random.chance(0.2) ? random.between(20, 600) : random.between(1000, 3000))
       const proxy = await HostileProxy.start(t, url, { bytes })
       const rejoin = client(t, proxy.url, only)
 
@@ -280,6 +280,29 @@ describe('the client', () => {
     assertWhole(events)
     assert.ok(proxy.upgrades > 1 || proxy.count('GET /v1/tasks') > 0)
   })
+
+  const CLOSES: [code: number, what: string, expected: (states: ConnectionState[]) => boolean][] = [
+    [1012, 'within a second', (states) => states.some(({ retryInMs }) => retryInMs !== null && retryInMs < 1000)],
+    [1013, 'after one to two seconds', (states) => states.some(({ retryInMs }) => (retryInMs ?? 0) >= 1000)],
+    [
+      1008,
+      'not over WebSocket',
+      (states) => states.some(({ status, transport }) => status === 'live' && transport === 'sse'),
+    ],
+  ]
+  for (const [code, what, expected] of CLOSES) {
+    test(`after a close with ${code} it comes back ${what}`, async (t) => {
+      const { url } = await startGateway(t)
+      const proxy = await HostileProxy.start(t, url, { closeCode: code })
+      const states: ConnectionState[] = []
+      const rejoin = client(t, proxy.url, { onState: (state) => states.push(state) })
+
+      const events = await all(rejoin.run(prompt(SLOW)))
+
+      assertWhole(events)
+      assert.ok(expected(states), JSON.stringify(states))
+    })
+  }
 
   test('a task is made once, however often the answer to its request is cut', async (t) => {
     const { url, gateway } = await startGateway(t)

@@ -7,6 +7,7 @@ import { createServer, type IncomingMessage, request, type Server, type ServerRe
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TestContext } from 'node:test'
+import { WebSocketServer } from 'ws'
 
 export type Hostility = {
   /** WebSockets are answered with 403. */
@@ -19,6 +20,8 @@ export type Hostility = {
   bytes?: () => number
   /** After so many bytes a WebSocket carries nothing more, either way, and nobody is told. */
   silentAfter?: number
+  /** The first WebSocket is closed with that, at its first frame. */
+  closeCode?: number
   /** Every request must bring it, and a WebSocket a ticket. */
   key?: string
   /** Paths that need none. */
@@ -35,6 +38,7 @@ export class HostileProxy {
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
   readonly #tickets = new Set<string>()
+  readonly #closer = new WebSocketServer({ noServer: true })
 
   /** Before the gateway at `url`; ends with the test. */
   static async start(t: TestContext, url: string, hostility: Hostility = {}): Promise<HostileProxy> {
@@ -115,6 +119,11 @@ export class HostileProxy {
       return
     }
     this.upgrades++
+    const { closeCode } = this.hostility
+    if (closeCode !== undefined && this.upgrades === 1) {
+      this.#closer.handleUpgrade(req, socket, head, (opened) => opened.once('message', () => opened.close(closeCode)))
+      return
+    }
     const upstream = connect(this.#port, '127.0.0.1', () => {
       const lines = req.rawHeaders.flatMap((text, at, all) => (at % 2 === 0 ? [`${text}: ${all[at + 1]}`] : []))
       upstream.write(`GET ${url} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`)

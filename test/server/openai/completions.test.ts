@@ -264,6 +264,19 @@ test('an idempotency key makes one task of two calls, also of a stream and its r
   assert.deepEqual([other.status, other.code], [409, 'idempotency_conflict'])
 })
 
+test('a stream that is repeated when its beginning left memory has the whole text, merged', async (t) => {
+  const { openai } = await startClient(t, { 'max-ring-events': 16 })
+  const request = { model: 'scripted', messages: chat({ tokens: 3000 }), stream: true as const }
+  const options = { headers: { 'Idempotency-Key': 'long' } }
+
+  const first = contentOf(await all(await openai.chat.completions.create(request, options)))
+  const again = await all(await openai.chat.completions.create(request, options))
+
+  assert.equal(first.split(' ').length, 3001)
+  assert.equal(contentOf(again), first)
+  assert.ok(again.length < 100, `${again.length} chunks`)
+})
+
 test('a retry of the stock client after a cut answer finds its own task by the key', async (t) => {
   const { running } = await startClient(t)
   const proxy = await CuttingProxy.start(t, running.url)

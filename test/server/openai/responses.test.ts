@@ -192,6 +192,19 @@ test('after every number of an ended stream the rest of it comes, and nothing tw
   assert.deepEqual([ahead.status, ahead.code], [409, 'position_ahead'])
 })
 
+test('a stream whose beginning left memory is valid all the same: the client’s own helper has the whole text', async (t) => {
+  const { openai } = await startClient(t, { 'max-ring-events': 16 })
+  const script = JSON.stringify({ tokens: 3000, stamp: false })
+  const { id } = await openai.responses.create({ model: 'scripted', input: script, background: true })
+  await until('its end', async () => (await openai.responses.retrieve(id)).status === 'completed')
+
+  const whole = await openai.responses.retrieve(id)
+  const helped = await openai.responses.stream({ response_id: id }).finalResponse()
+
+  assert.equal(whole.output_text.split(' ').length, 3001)
+  assert.equal(helped.output_text, whole.output_text)
+})
+
 test('a background stream goes on after a restart of the gateway, from the number that was seen last', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'rejoin-test-'))
   t.after(() => rmSync(dir, { recursive: true, force: true }))
