@@ -112,7 +112,7 @@ for (const transport of TRANSPORTS) {
       const { url } = await startGateway(t)
       const random = new Random(SEED)
       // Some are shorter than any answer, and some long enough to get on.
-      const bytes = (): number => (random.chance(0.2) ? random.between(20, 600) : random.between(1000, 3000))
+      const bytes = (): number => (random.chance(0.2) ? random.between(20, 600) : random.between(4000, 12_000))
       const proxy = await HostileProxy.start(t, url, { bytes })
       const rejoin = client(t, proxy.url, only)
 
