@@ -30,10 +30,13 @@ export class PollTransport implements Transport {
     const waitS = this.#live.delete(task) ? this.#waitS : 0
     const watchdog = new Watchdog(signal, waitS * 1000 + PATIENCE_MS)
     try {
-      const answer = await this.#http.ask(`/v1/tasks/${task}/events?after=${after}&limit=${LIMIT}&wait=${waitS}`, {
-        headers: { Accept: 'application/json' },
-        signal: watchdog.signal,
-      })
+      const answer = await this.#http.ask(
+        `/v1/tasks/${encodeURIComponent(task)}/events?after=${after}&limit=${LIMIT}&wait=${waitS}`,
+        {
+          headers: { Accept: 'application/json' },
+          signal: watchdog.signal,
+        },
+      )
       if (answer.type === 'later') return { ...answer, type: 'cut' }
       if (answer.type === 'unreachable' && waitS > 0) return this.#cut(answer.reason)
       if (answer.type !== 'ok') return answer

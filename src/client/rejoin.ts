@@ -9,14 +9,14 @@ import type { TaskStatus } from '../core/task.js'
 import type { TaskObject } from '../wire/json.js'
 import type { TaskRequest } from '../wire/request.js'
 import { inPage, offPage, onPage, pageOrigin, pageStorage } from './browser.js'
-import type { RejoinError } from './errors.js'
 import { Follower, type Network } from './follower.js'
-import { type Answer, type Fetch, Http, type KeySource } from './http.js'
+import { type Fetch, Http, type KeySource } from './http.js'
 import { type ConnectionState, Indicator } from './indicator.js'
 import { Memory, type Remembered, type StorageLike } from './memory.js'
-import { Backoff, Pauses } from './pause.js'
+import { Pauses } from './pause.js'
 import { Plug } from './plug.js'
 import { PollTransport } from './poll.js'
+import { Questions } from './questions.js'
 import { type Asking, Run } from './run.js'
 import { type SocketConstructor, SocketTransport } from './socket.js'
 import { SseTransport } from './sse.js'
@@ -64,6 +64,7 @@ const PAGE = 100
 export class Rejoin {
   readonly #http: Http
   readonly #network: Network
+  readonly #questions: Questions
   readonly #socket: SocketTransport | null
   readonly #memory: Memory
   /** Ends with `close`. */
@@ -96,6 +97,7 @@ export class Rejoin {
       plug: new Plug(),
       indicator: new Indicator(onState),
     }
+    this.#questions = new Questions(this.#http, this.#network)
     this.#memory = new Memory(options.storage === undefined ? pageStorage() : options.storage)
     onPage('online', this.#onOnline)
   }
@@ -129,7 +131,7 @@ export class Rejoin {
 
   /** @throws RejoinError `task_not_found`, `log_gone` */
   async task(id: string, signal?: AbortSignal): Promise<TaskObject> {
-    return (await this.#json(`/v1/tasks/${id}`, { method: 'GET' }, signal)) as TaskObject
+    return (await this.#ask(`/v1/tasks/${encodeURIComponent(id)}`, { method: 'GET' }, signal)) as TaskObject
   }
 
   /** The caller's tasks, newest first. */
@@ -146,7 +148,7 @@ export class Rejoin {
         ...(status ? { status } : {}),
         ...(cursor ? { cursor } : {}),
       })
-      const page = (await this.#json(`/v1/tasks?${query}`, { method: 'GET' }, signal)) as TaskPage
+      const page = (await this.#ask(`/v1/tasks?${query}`, { method: 'GET' }, signal)) as TaskPage
       yield* page.data
       cursor = page.next_cursor
     }
@@ -154,12 +156,12 @@ export class Rejoin {
 
   /** Ends a task for everybody; one that has ended stays as it is. @throws RejoinError `task_not_found`, `log_gone` */
   async cancel(id: string, signal?: AbortSignal): Promise<TaskObject> {
-    return (await this.#json(`/v1/tasks/${id}`, { method: 'DELETE' }, signal)) as TaskObject
+    return (await this.#ask(`/v1/tasks/${encodeURIComponent(id)}`, { method: 'DELETE' }, signal)) as TaskObject
   }
 
   /** The names of the models that are served, the default one first. */
   async models(signal?: AbortSignal): Promise<string[]> {
-    const { data } = (await this.#json('/v1/models', { method: 'GET' }, signal)) as { data: { id: string }[] }
+    const { data } = (await this.#ask('/v1/models', { method: 'GET' }, signal)) as { data: { id: string }[] }
     return data.map(({ id }) => id)
   }
 
@@ -215,58 +217,15 @@ export class Rejoin {
   #submit(request: TaskRequest, idempotencyKey: string, signal: AbortSignal): Promise<TaskObject> {
     const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': idempotencyKey }
     const init = { method: 'POST', headers, body: JSON.stringify(request) }
-    return this.#json('/v1/tasks', init, signal) as Promise<TaskObject>
+    return this.#ask('/v1/tasks', init, signal) as Promise<TaskObject>
   }
 
-  /** Asks until there is an answer that will not change. @throws RejoinError, or the signal's reason */
-  async #json(path: string, init: RequestInit, signal: AbortSignal = this.#closing.signal): Promise<unknown> {
-    const { pauses, plug, indicator } = this.#network
-    const backoff = new Backoff()
-    const me = {}
-    try {
-      for (;;) {
-        signal.throwIfAborted()
-        if (plug.pulled) {
-          indicator.set(me, { ...WAITING, status: 'unplugged', reason: 'unplugged' })
-          await plug.plugged(signal)
-          continue
-        }
-        const answer = await this.#http.ask(path, { ...init, signal: plug.guard(signal) })
-        const read = await bodyOf(answer)
-        if (read.type === 'whole') return read.value
-        if (read.type === 'refused') throw read.error
-        signal.throwIfAborted()
-        if (plug.pulled) continue
-        const ms = Math.max(backoff.next(), read.afterMs ?? 0)
-        const retryInMs = Math.round(ms)
-        indicator.set(me, { ...WAITING, attempt: backoff.failures, retryInMs, reason: read.reason })
-        await pauses.pause(ms, signal)
-      }
-    } finally {
-      indicator.remove(me)
-    }
+  #ask(path: string, init: RequestInit, signal: AbortSignal = this.#closing.signal): Promise<unknown> {
+    return this.#questions.ask(path, init, signal)
   }
 }
-
-const WAITING: ConnectionState = { status: 'connecting', transport: null, attempt: 0, retryInMs: null, reason: null }
 
 type TaskPage = { data: TaskObject[]; next_cursor: string | null }
-
-type Read =
-  | { type: 'whole'; value: unknown }
-  | { type: 'refused'; error: RejoinError }
-  | { type: 'later'; reason: string; afterMs?: number }
-
-/** Of an answer that is cut within its body nothing is used. */
-async function bodyOf(answer: Answer): Promise<Read> {
-  if (answer.type === 'refused') return answer
-  if (answer.type !== 'ok') return { ...answer, type: 'later' }
-  try {
-    return { type: 'whole', value: await answer.response.json() }
-  } catch (error) {
-    return { type: 'later', reason: (error as Error).message }
-  }
-}
 
 /** `crypto.randomUUID` is not there on a page that came over plain HTTP; these 128 random bits are. */
 function newKey(): string {

@@ -30,7 +30,7 @@ export class SseTransport implements Transport {
     const { firstMs, silenceMs } = this.#times
     const watchdog = new Watchdog(signal, firstMs)
     try {
-      const answer = await this.#http.ask(`/v1/tasks/${task}/events?after=${after}`, {
+      const answer = await this.#http.ask(`/v1/tasks/${encodeURIComponent(task)}/events?after=${after}`, {
         headers: { Accept: 'text/event-stream' },
         signal: watchdog.signal,
       })

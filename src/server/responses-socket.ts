@@ -18,7 +18,7 @@ import { parseResponseRequest, type ResponseOrigin } from '../wire/openai/respon
 import { parseJson } from '../wire/request.js'
 import { authenticate } from './auth.js'
 import { eventsOf, type Found, specOf } from './responses.js'
-import { CLOSE, type Connection, MAX_UNREAD_BYTES, type SocketOptions, type Speaking, type Ws } from './sockets.js'
+import { type Connection, Outlet, type SocketOptions, type Speaking, type Ws } from './sockets.js'
 
 /** Requests that may wait for the one that runs. */
 const MAX_WAITING = 16
@@ -31,7 +31,7 @@ export function speakResponses(gateway: Gateway, options: SocketOptions, absent:
 type Stream = { reader: Reader; events: ResponseEvents; done: () => void }
 
 class ResponsesConnection implements Connection {
-  readonly #ws: Ws
+  readonly #out: Outlet
   readonly #gateway: Gateway
   readonly #options: SocketOptions
   readonly #absent: Absent
@@ -44,10 +44,9 @@ class ResponsesConnection implements Connection {
   #last: Found | null = null
   #waiting = 0
   #turn: Promise<void> = Promise.resolve()
-  #open = true
 
   constructor(ws: Ws, gateway: Gateway, options: SocketOptions, absent: Absent, logger: Logger) {
-    this.#ws = ws
+    this.#out = new Outlet(ws, options)
     this.#gateway = gateway
     this.#options = options
     this.#absent = absent
@@ -85,43 +84,39 @@ class ResponsesConnection implements Connection {
   /** Writes what is behind, while the socket has room. */
   pump(): void {
     const stream = this.#stream
-    if (!this.#open || stream === null) return
+    if (!this.#out.open || stream === null) return
     const { maxUnsentBytes } = this.#options
     let left = maxUnsentBytes
-    this.#ws.cork(() => {
-      while (left > 0 && this.#room) {
+    this.#out.cork((ws) => {
+      while (left > 0 && this.#out.room) {
         const entry = stream.reader.next(maxUnsentBytes)
         if (entry === null) break
         for (const { json } of stream.events.of(entry)) {
           left -= json.length
-          this.#ws.send(json)
+          ws.send(json)
         }
       }
     })
     if (stream.reader.done) stream.done()
-    else if (this.#room && stream.reader.behind) this.#gateway.pump.mark(this)
+    else if (this.#out.room && stream.reader.behind) this.#gateway.pump.mark(this)
   }
 
   beat(): void {
-    if (this.#open && this.#room) this.#ws.ping()
+    this.#out.ping()
   }
 
   end(code: number, reason: string): void {
-    if (this.#open) this.#ws.end(code, reason)
+    this.#out.end(code, reason)
   }
 
   closed(): void {
-    this.#open = false
+    this.#out.closed()
     this.#stream?.done()
-  }
-
-  get #room(): boolean {
-    return this.#ws.getBufferedAmount() < this.#options.maxUnsentBytes
   }
 
   /** Resolves when the stream is over. */
   async #create(value: Record<string, unknown>, bytes: number): Promise<void> {
-    if (!this.#open) return
+    if (!this.#out.open) return
     const atHand = this.#last
     // One that cannot be gone on from is not kept either.
     this.#last = null
@@ -132,7 +127,7 @@ class ResponsesConnection implements Connection {
   }
 
   #follow(record: TaskRecord, origin: ResponseOrigin): Promise<void> {
-    if (!this.#open) return Promise.resolve()
+    if (!this.#out.open) return Promise.resolve()
     const found = { record, origin }
     return new Promise((resolve) => {
       const reader = this.#gateway.attach(record, 0, () => this.#gateway.pump.mark(this, reader.fresh))
@@ -151,8 +146,7 @@ class ResponsesConnection implements Connection {
   #refuse(thrown: unknown): void {
     const error = thrown instanceof RejoinError ? thrown : new RejoinError('internal', 'the gateway has a defect')
     if (error !== thrown) this.#logger.error({ err: thrown }, 'a frame was not handled')
-    if (!this.#open) return
-    if (this.#ws.getBufferedAmount() > MAX_UNREAD_BYTES) this.end(CLOSE.tryAgain, 'answers are not read')
-    else this.#ws.send(JSON.stringify({ type: 'error', status: ERRORS[error.code].status, ...errorObject(error) }))
+    const frame = { type: 'error', status: ERRORS[error.code].status, ...errorObject(error) }
+    this.#out.answer(JSON.stringify(frame), false)
   }
 }

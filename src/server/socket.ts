@@ -20,7 +20,7 @@ import { entryMsgpack, pack, unpack } from '../wire/msgpack.js'
 import { parseJson, parseTaskRequest } from '../wire/request.js'
 import { authenticate } from './auth.js'
 import { checkedId, newSeed } from './received.js'
-import { CLOSE, type Connection, MAX_UNREAD_BYTES, type SocketOptions, type Speaking, type Ws } from './sockets.js'
+import { CLOSE, type Connection, Outlet, type SocketOptions, type Speaking, type Ws } from './sockets.js'
 
 /** How the frames of one subprotocol look. */
 type Format = {
@@ -72,7 +72,7 @@ function formatOf(named: string): Format {
 type Subscription = { record: TaskRecord; reader: Reader }
 
 class NativeConnection implements Connection {
-  readonly #ws: Ws
+  readonly #out: Outlet
   readonly #format: Format
   readonly #gateway: Gateway
   readonly #options: SocketOptions
@@ -89,10 +89,9 @@ class NativeConnection implements Connection {
   #waiting = 0
   #turn: Promise<void> = Promise.resolve()
   #strikes = 0
-  #open = true
 
   constructor(ws: Ws, format: Format, gateway: Gateway, options: SocketOptions, logger: Logger) {
-    this.#ws = ws
+    this.#out = new Outlet(ws, options)
     this.#format = format
     this.#gateway = gateway
     this.#options = options
@@ -122,45 +121,41 @@ class NativeConnection implements Connection {
 
   /** Writes what is behind, a round at a time, while the socket has room. */
   pump(): void {
-    if (!this.#open || this.#behind.size === 0) return
+    if (this.#behind.size === 0) return
     let left = this.#options.maxUnsentBytes
-    this.#ws.cork(() => {
-      while (this.#open && this.#behind.size > 0 && left > 0 && this.#room) left -= this.#round(left)
+    this.#out.cork((ws) => {
+      while (this.#behind.size > 0 && left > 0 && this.#out.room) left -= this.#round(ws, left)
     })
-    if (this.#open && this.#behind.size > 0 && this.#room) this.#gateway.pump.mark(this)
+    if (this.#out.open && this.#behind.size > 0 && this.#out.room) this.#gateway.pump.mark(this)
   }
 
   beat(): void {
-    if (this.#open && this.#room) this.#ws.ping()
+    this.#out.ping()
   }
 
   end(code: number, reason: string): void {
-    if (this.#open) this.#ws.end(code, reason)
+    this.#out.end(code, reason)
   }
 
   closed(): void {
-    this.#open = false
+    this.#out.closed()
     for (const { reader } of this.#subscriptions.values()) this.#gateway.detach(reader)
     this.#subscriptions.clear()
     this.#behind.clear()
   }
 
-  get #room(): boolean {
-    return this.#ws.getBufferedAmount() < this.#options.maxUnsentBytes
-  }
-
   /** One event of each, up to about so many bytes; returns how many they were. */
-  #round(maxBytes: number): number {
+  #round(ws: Ws, maxBytes: number): number {
     let bytes = 0
     for (const subscription of this.#behind) {
-      if (bytes >= maxBytes || !this.#room) break
+      if (bytes >= maxBytes || !this.#out.room) break
       // To the back of the line; a set keeps the order of insertion, and this loop would meet it again.
       this.#behind.delete(subscription)
       const entry = subscription.reader.next(this.#options.maxUnsentBytes)
       if (entry) {
         const frame = this.#format.entry(entry)
         bytes += frame.length
-        this.#ws.send(frame, this.#format.binary)
+        ws.send(frame, this.#format.binary)
       }
       if (subscription.reader.behind) this.#behind.add(subscription)
       else if (subscription.reader.done) this.#drop(subscription)
@@ -240,7 +235,7 @@ class NativeConnection implements Connection {
 
   /** Answers, then sends the events after `after`. A second subscription to a task takes the place of the first. */
   #follow(record: TaskRecord, after: Seq, reply: Record<string, unknown>): void {
-    if (!this.#open) return
+    if (!this.#out.open) return
     const { id } = record.task
     const known = this.#subscriptions.get(id)
     if (!known) this.#checkSubscriptions()
@@ -274,12 +269,7 @@ class NativeConnection implements Connection {
   }
 
   #answer(value: unknown): void {
-    if (!this.#open) return
-    if (this.#ws.getBufferedAmount() > MAX_UNREAD_BYTES) {
-      this.end(CLOSE.tryAgain, 'answers are not read')
-      return
-    }
-    this.#ws.cork(() => this.#ws.send(this.#format.encode(value), this.#format.binary))
+    this.#out.answer(this.#format.encode(value), this.#format.binary)
   }
 }
 

@@ -37,9 +37,54 @@ export type SocketData = { speaking: Speaking; connection: Connection | null }
 export const CLOSE = { policy: 1008, tooBig: 1009, restart: 1012, tryAgain: 1013 } as const
 
 /** Answers that a client makes us buffer by asking without reading; past this it is closed. */
-export const MAX_UNREAD_BYTES = 4_194_304
+const MAX_UNREAD_BYTES = 4_194_304
 /** Over `maxFrameBytes`: a frame up to here is received whole, to be answered with a close code. */
 const HEADROOM_BYTES = 16_777_216
+
+/** The sending side of a connection: never more unsent than is allowed, and nothing once it has ended. */
+export class Outlet {
+  readonly #ws: Ws
+  readonly #maxUnsentBytes: number
+  #open = true
+
+  constructor(ws: Ws, { maxUnsentBytes }: SocketOptions) {
+    this.#ws = ws
+    this.#maxUnsentBytes = maxUnsentBytes
+  }
+
+  get open(): boolean {
+    return this.#open
+  }
+
+  /** There is room for a further frame, of whatever size. */
+  get room(): boolean {
+    return this.#ws.getBufferedAmount() < this.#maxUnsentBytes
+  }
+
+  /** What is sent within it goes out together. */
+  cork(send: (ws: Ws) => void): void {
+    if (this.#open) this.#ws.cork(() => send(this.#ws))
+  }
+
+  /** Whether there is room or not, since it was asked for; who asks without reading is closed. */
+  answer(frame: string | Uint8Array, binary: boolean): void {
+    if (!this.#open) return
+    if (this.#ws.getBufferedAmount() > MAX_UNREAD_BYTES) this.end(CLOSE.tryAgain, 'answers are not read')
+    else this.cork((ws) => ws.send(frame, binary))
+  }
+
+  ping(): void {
+    if (this.#open && this.room) this.#ws.ping()
+  }
+
+  end(code: number, reason: string): void {
+    if (this.#open) this.#ws.end(code, reason)
+  }
+
+  closed(): void {
+    this.#open = false
+  }
+}
 
 export class Sockets {
   readonly #gateway: Gateway

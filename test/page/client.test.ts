@@ -50,13 +50,13 @@ describe('the client in a browser', { skip: missing, concurrency: 2 }, () => {
     const { url } = await startGateway(t)
     const proxy = await HostileProxy.start(t, url)
     const page = await openPage(t, proxy.url)
-    proxy.hostility = { bytes: () => (random.chance(0.5) ? random.between(20, 900) : random.between(6000, 20_000)) }
+    // The page has its files; what follows is cut now and then, and its connections are, each at least once.
+    proxy.hostility = { bytes: () => (random.chance(0.2) ? random.between(20, 900) : random.between(4000, 8000)) }
 
-    const running = page.evaluate(`(${RUN})(${JSON.stringify(JSON.stringify(SLOW))})`)
-    const seen = (await running.catch(() => page.evaluate(`(${RUN})(${JSON.stringify(JSON.stringify(SLOW))})`))) as Seen
+    const seen = (await page.evaluate(`(${RUN})(${JSON.stringify(JSON.stringify(SLOW))})`)) as Seen
 
     assertWhole(seen)
-    assert.ok(proxy.cuts > 0)
+    assert.ok(proxy.cuts > 0, 'a stream of 24 KB is longer than any connection lives')
   })
 })
 
