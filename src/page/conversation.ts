@@ -52,6 +52,8 @@ export type Settings = {
 export const DEFAULTS: Settings = { model: '', temperature: null, maxTokens: null, system: '' }
 
 const MAX_TITLE = 48
+/** In less time nothing can be said of a rate. */
+const SHORT_MS = 20
 
 export const newConversation = (id: string, now: number): Conversation => ({
   id,
@@ -135,6 +137,6 @@ export function reasonFor(code: string, message: string): string {
 
 /** Tokens a second of a whole answer; null when that says nothing. */
 export function rateOf({ tokens, firstTokenMs, totalMs }: Stats): number | null {
-  if (firstTokenMs === null || tokens < 2 || totalMs <= firstTokenMs) return null
+  if (firstTokenMs === null || tokens < 2 || totalMs - firstTokenMs < SHORT_MS) return null
   return ((tokens - 1) / (totalMs - firstTokenMs)) * 1000
 }

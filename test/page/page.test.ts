@@ -288,6 +288,31 @@ describe('the chat page', { skip: missing, concurrency: 2 }, () => {
     assert.deepEqual([light, dark, await ground()], ['rgb(247, 246, 243)', 'rgb(22, 23, 26)', 'rgb(22, 23, 26)'])
   })
 
+  test('stays at the end of a long answer, with the composer in view, unless the reader has gone up', async (t) => {
+    const { url } = await startGateway(t)
+    const page = await openPage(t, url, { viewport: { width: 800, height: 500 } })
+    const thread = page.getByLabel('Messages', { exact: true })
+    const box = `document.querySelector('.thread')`
+    const fromEnd = () => page.evaluate(`${box}.scrollHeight - ${box}.scrollTop - ${box}.clientHeight`)
+    const text = Array.from({ length: 60 }, (_, at) => `Paragraph ${at}.`).join('\n\n')
+
+    await ask(page, { text, tokens: 60, rate: 60 })
+    await saying(page, 'Paragraph 30.')
+    const following = await fromEnd()
+    await thread.hover()
+    await page.mouse.wheel(0, -600)
+    await saying(page, 'Paragraph 50.')
+    const reading = Number(await fromEnd())
+    await ended(page)
+    await ask(page, HELLO)
+    await ended(page)
+
+    assert.deepEqual([following, await fromEnd()], [0, 0])
+    assert.ok(reading > 500, String(reading))
+    assert.equal(await page.evaluate('document.scrollingElement.scrollTop'), 0)
+    assert.ok(await page.getByLabel('Message', { exact: true }).isVisible())
+  })
+
   test('can be used by the keyboard alone', async (t) => {
     const { url } = await startGateway(t)
     const page = await openPage(t, url)

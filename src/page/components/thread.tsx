@@ -1,9 +1,8 @@
 /**
  * The messages of a conversation; it stays at its end while the reader does.
  */
-import { useSignal, useSignalEffect } from '@preact/signals'
+import { useSignal } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
-import { lives } from '../live.js'
 import { current, currentId } from '../store.js'
 import { Empty } from './empty.jsx'
 import { AnswerView, QuestionView } from './message.jsx'
@@ -12,21 +11,30 @@ import { AnswerView, QuestionView } from './message.jsx'
 const NEAR_PX = 80
 
 export function Thread() {
-  const box = useRef<HTMLDivElement>(null)
+  const box = useRef<HTMLElement>(null)
+  const column = useRef<HTMLDivElement>(null)
   const atEnd = useSignal(true)
+  const top = useRef(0)
   const toEnd = (): void => box.current?.scrollTo({ top: box.current.scrollHeight })
   useEffect(() => {
     atEnd.value = true
     toEnd()
   }, [currentId.value, current.value.messages.length])
-  useSignalEffect(() => {
+  useEffect(() => {
     // Whatever makes it longer.
-    for (const { text } of lives.value.values()) void text.value
-    if (atEnd.peek()) requestAnimationFrame(toEnd)
-  })
+    const observer = new ResizeObserver(() => {
+      if (atEnd.peek()) toEnd()
+    })
+    if (column.current) observer.observe(column.current)
+    return () => observer.disconnect()
+  }, [])
   const onScroll = (): void => {
     const { scrollHeight = 0, scrollTop = 0, clientHeight = 0 } = box.current ?? {}
-    atEnd.value = scrollHeight - scrollTop - clientHeight < NEAR_PX
+    const toGo = scrollHeight - scrollTop - clientHeight
+    // Going up is leaving, however little at first: text that comes meanwhile must not pull the reader back.
+    if (scrollTop < top.current && toGo > 1) atEnd.value = false
+    else if (toGo < NEAR_PX) atEnd.value = true
+    top.current = scrollTop
   }
   const { messages } = current.value
   return (
@@ -35,7 +43,7 @@ export function Thread() {
       <p class="heard" role="status">
         {announcement()}
       </p>
-      <div class="column">
+      <div class="column" ref={column}>
         {messages.length === 0 ? (
           <Empty />
         ) : (
