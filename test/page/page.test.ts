@@ -4,6 +4,7 @@ import { describe, test } from 'node:test'
 import type { Page } from 'playwright-core'
 import { HostileProxy } from '../client/hostile-proxy.js'
 import { startGateway } from '../server/harness.js'
+import { until } from '../until.js'
 import { missing, openPage, secondTab, seriousFindings } from './browser.js'
 
 const HELLO = { text: 'Hello **bold** world', tokens: 4 }
@@ -203,6 +204,7 @@ describe('the chat page', { skip: missing, concurrency: 2 }, () => {
     await dialog.getByRole('combobox').selectOption('scripted')
     await dialog.getByLabel('Maximum tokens').fill('3')
     await dialog.getByRole('button', { name: 'Save' }).click()
+    await dialog.waitFor({ state: 'hidden' })
     await ask(page, { tokens: 50 })
     await ended(page)
     const facts = (await answer(page).locator('.facts').textContent()) ?? ''
@@ -222,6 +224,7 @@ describe('the chat page', { skip: missing, concurrency: 2 }, () => {
     await page.getByRole('button', { name: 'Open Settings' }).click()
     await page.getByLabel('API key').fill('sesame')
     await page.getByRole('button', { name: 'Save' }).click()
+    await page.getByRole('dialog').waitFor({ state: 'hidden' })
     await page.getByRole('alert').waitFor({ state: 'detached' })
     await ask(page, HELLO)
     await ended(page)
@@ -296,11 +299,12 @@ describe('the chat page', { skip: missing, concurrency: 2 }, () => {
     const fromEnd = () => page.evaluate(`${box}.scrollHeight - ${box}.scrollTop - ${box}.clientHeight`)
     const text = Array.from({ length: 60 }, (_, at) => `Paragraph ${at}.`).join('\n\n')
 
-    await ask(page, { text, tokens: 60, rate: 60 })
-    await saying(page, 'Paragraph 30.')
+    await ask(page, { text, tokens: 60, rate: 30 })
+    await saying(page, 'Paragraph 20.')
     const following = await fromEnd()
     await thread.hover()
-    await page.mouse.wheel(0, -600)
+    await page.mouse.wheel(0, -400)
+    await until('the reader has gone up', async () => Number(await fromEnd()) > 200)
     await saying(page, 'Paragraph 50.')
     const reading = Number(await fromEnd())
     await ended(page)
@@ -308,7 +312,7 @@ describe('the chat page', { skip: missing, concurrency: 2 }, () => {
     await ended(page)
 
     assert.deepEqual([following, await fromEnd()], [0, 0])
-    assert.ok(reading > 500, String(reading))
+    assert.ok(reading > 400, String(reading))
     assert.equal(await page.evaluate('document.scrollingElement.scrollTop'), 0)
     assert.ok(await page.getByLabel('Message', { exact: true }).isVisible())
   })
