@@ -94,11 +94,10 @@ export class Follower {
         return
       case 'busy':
         this.#taken = transport
-        return
+        return this.#hop(transport, 'the task is followed already')
       case 'unusable':
         ways.unusable(transport, Date.now())
-        this.#show({ status: this.#rejoining, transport: transport.name, reason: stop.reason })
-        return
+        return this.#hop(transport, stop.reason)
       case 'unreachable':
         ways.forgive()
         return this.#wait(transport, stop.reason)
@@ -110,6 +109,13 @@ export class Follower {
       default:
         stop satisfies never
     }
+  }
+
+  /** To another transport at once; where there is none, the same one again after a while. */
+  async #hop(transport: Transport, reason: string): Promise<void> {
+    const other = this.#network.ways.pick(Date.now(), this.#taken) !== transport
+    if (other) this.#show({ status: this.#rejoining, transport: transport.name, reason })
+    else await this.#wait(transport, reason)
   }
 
   async #wait(transport: Transport, reason: string, atLeastMs = 0): Promise<void> {
@@ -130,7 +136,6 @@ export class Follower {
       live: () => {
         if (over.aborted) return
         this.#wasLive = true
-        this.#network.ways.praise(transport)
         this.#show({ status: 'live', transport: transport.name })
       },
       event: (event) => {

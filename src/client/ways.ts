@@ -35,20 +35,15 @@ export class Ways {
     return (way as Way).transport
   }
 
-  /** It worked: the connection brought something. */
-  praise(transport: Transport): void {
-    this.#of(transport).rests = 0
-  }
-
-  /** It was cut after so long. Returns whether it rests now. */
-  cut(transport: Transport, livedMs: number, now: number): boolean {
+  /** It was cut after so long. */
+  cut(transport: Transport, livedMs: number, now: number): void {
     const way = this.#of(transport)
-    if (now - way.blamedAt < MOMENT_MS) return way.restUntil > now
+    if (now - way.blamedAt < MOMENT_MS) return
     way.blamedAt = now
-    way.youngCuts = livedMs < YOUNG_MS ? way.youngCuts + 1 : 0
-    if (way.youngCuts < 2) return false
-    this.#rest(way, now)
-    return true
+    if (livedMs >= YOUNG_MS) {
+      way.youngCuts = 0
+      way.rests = 0
+    } else if (++way.youngCuts === 2) this.#rest(way, now)
   }
 
   /** It does not work here. */

@@ -247,6 +247,33 @@ describe('the client', () => {
     })
   }
 
+  test('where its only transport does not work it tries now and then, and not all the time', async (t) => {
+    const { url } = await startGateway(t)
+    const proxy = await HostileProxy.start(t, url, { refuseUpgrades: true })
+    const states: ConnectionState[] = []
+    const rejoin = client(t, proxy.url, { transports: ['websocket'], onState: (state) => states.push(state) })
+
+    const reading = all(rejoin.run(prompt(HELLO)))
+    await until('a third try', () => states.some(({ attempt }) => attempt === 3))
+    const tries = proxy.count('UPGRADE')
+    proxy.hostility = {}
+
+    assertWhole(await reading)
+    assert.ok(tries <= 4, `${tries} tries`)
+  })
+
+  test('two runs of one task over one WebSocket alone take turns', async (t) => {
+    const { url } = await startGateway(t)
+    const rejoin = client(t, url, { transports: ['websocket'] })
+    const run = rejoin.run(prompt({ tokens: 20, rate: 100 }))
+    const { id } = await run.task
+
+    const [one, other] = await Promise.all([all(run), all(rejoin.attach(id))])
+
+    assertWhole(one)
+    assertWhole(other)
+  })
+
   test('a WebSocket that is cut in mid-answer and refused from then on costs a hop', async (t) => {
     const { url } = await startGateway(t)
     const proxy = await HostileProxy.start(t, url)
