@@ -16,6 +16,8 @@ export type Hostility = {
   holdStreams?: boolean
   /** An event stream is cut after so many bytes. */
   streamBytes?: number
+  /** An event stream is cut after so long. */
+  streamMs?: number
   /** Any answer, or WebSocket, is cut after so many bytes; asked for each. */
   bytes?: () => number
   /** After so many bytes a WebSocket carries nothing more, either way, and nobody is told. */
@@ -83,7 +85,7 @@ export class HostileProxy {
   #pass(req: IncomingMessage, res: ServerResponse): void {
     const { method = 'GET', url = '/', headers } = req
     this.seen.push(`${method} ${url}`)
-    const { key, openPaths = [], holdStreams, streamBytes, bytes } = this.hostility
+    const { key, openPaths = [], holdStreams, streamBytes, streamMs, bytes } = this.hostility
     const open = openPaths.some((path) => url === path || (path.length > 1 && url.startsWith(path)))
     if (key !== undefined && !open && headers.authorization !== `Bearer ${key}`) {
       refuse(res, 401, 'unauthorized')
@@ -101,6 +103,13 @@ export class HostileProxy {
       res.writeHead(answer.statusCode ?? 502, answer.headers)
       const limit = Math.min(bytes?.() ?? Number.POSITIVE_INFINITY, stream ? (streamBytes ?? Infinity) : Infinity)
       this.#limit(answer, res, limit, () => res.socket?.destroy())
+      if (stream && streamMs !== undefined) {
+        const timer = setTimeout(() => {
+          this.cuts++
+          res.socket?.destroy()
+        }, streamMs)
+        answer.on('close', () => clearTimeout(timer))
+      }
       answer.on('end', () => res.end())
       answer.on('error', () => res.socket?.destroy())
     })
