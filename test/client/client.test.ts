@@ -18,7 +18,7 @@ import {
   type TaskEvent,
   type TransportName,
 } from '../../src/client/index.js'
-import { startGateway, textOf } from '../server/harness.js'
+import { freePort, startGateway, textOf } from '../server/harness.js'
 import { Random, SEED } from '../server/random.js'
 import { until } from '../until.js'
 import { HostileProxy, type Hostility } from './hostile-proxy.js'
@@ -56,16 +56,6 @@ function assertWhole(events: TaskEvent[], after = 0): void {
     position = event.seq
   }
   assert.equal(events.at(-1)?.type, 'completed')
-}
-
-/** That a gateway can take again after it was killed: one that the system chose cannot be, for a minute. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 async function whole(url: string, id: string | null): Promise<string> {

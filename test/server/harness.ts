@@ -3,6 +3,7 @@
  */
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -21,6 +22,16 @@ export async function startGateway(t: TestContext, config: Partial<Config> = {})
   })
   await running.ready
   return running
+}
+
+/** That a gateway can take again after it was killed: one that the system chose cannot be, for a minute. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
 }
 
 /** The scripted model's prompt as a task request. */

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type OpenAI from 'openai'
+import { type Running, start } from '../../../src/index.js'
 import { authenticate } from '../../../src/server/auth.js'
 import { until } from '../../until.js'
-import type { TaskObject } from '../harness.js'
+import { freePort, startGateway, type TaskObject } from '../harness.js'
 import { CuttingProxy } from '../proxy.js'
 import { chat, clientOf, ENDLESS, HELLO, refusal, startClient } from './client.js'
 
@@ -275,6 +276,26 @@ test('a stream that is repeated when its beginning left memory has the whole tex
   assert.equal(first.split(' ').length, 3001)
   assert.equal(contentOf(again), first)
   assert.ok(again.length < 100, `${again.length} chunks`)
+})
+
+test('an answer whose gateway is restarted meanwhile comes from the next one, and is one task', async (t) => {
+  const port = await freePort()
+  const first = await startGateway(t, { port })
+  const dir = first.dataDir as string
+  const asking = clientOf(first, 5).chat.completions.create(
+    { model: 'scripted', messages: chat({ tokens: 200, rate: 100 }) },
+    { headers: { 'Idempotency-Key': 'restarted' } },
+  )
+  const list = async ({ gateway }: Running) => (await gateway.list(authenticate(), Infinity, 10, null)).records
+  await until('some text', async () => (await list(first)).some(({ log }) => log.tokens > 10))
+
+  await first.close()
+  const second = await start({ port, model: ['scripted'], workers: 1, 'drain-ms': 0, 'data-dir': dir })
+  t.after(() => second.close())
+  const { choices, usage } = await asking
+
+  assert.equal(choices[0]?.message.content?.split(' ').length, 201)
+  assert.deepEqual([usage?.completion_tokens, (await list(second)).length], [200, 1])
 })
 
 test('a retry of the stock client after a cut answer finds its own task by the key', async (t) => {
