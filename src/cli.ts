@@ -53,6 +53,7 @@ function greet({ url, gateway, models, dataDir }: Running): void {
   process.stdout.write(`Data:   ${dataDir ?? 'in memory, gone with this process'}\n`)
   if (gateway.defaultModel === null) return
   const prompt = gateway.defaultModel === 'scripted' ? '{\\"tokens\\":50,\\"rate\\":10}' : SAMPLE_PROMPT
+  process.stdout.write(`Chat:   ${url}/\n`)
   process.stdout.write(`Try:    curl -N ${url}/v1/tasks -H 'Accept: text/event-stream' -d '{"prompt":"${prompt}"}'
 `)
 }

@@ -113,7 +113,7 @@ describe('the command line', { concurrency: 4 }, () => {
 
     assert.match(
       cli.stdout,
-      /^Rejoin listens on http:\/\/127\.0\.0\.1:\d+\nModels: scripted\nData: +\/.*\/data\nTry: .*\nReady\.\n$/,
+      /^Rejoin listens on http:\/\/127\.0\.0\.1:\d+\nModels: scripted\nData: +\/.*\/data\nChat: +http:\/\/127\.0\.0\.1:\d+\/\nTry: .*\nReady\.\n$/,
     )
     assert.equal(ready.status, 200)
     assert.equal(textOf(events), 'w0 w1 w2 ')
