@@ -108,13 +108,13 @@ export class Rejoin {
     if (remember !== undefined) this.#memory.set(remember, { type: 'asking', request, idempotencyKey })
     const { ways, plug } = this.#network
     if (!plug.pulled && ways.pick(Date.now()) === this.#socket) this.#socket?.warm()
-    return this.#start((aborted) => this.#submit(request, idempotencyKey, aborted), 0, remember, signal)
+    return this.#start((aborted) => this.#submit(request, idempotencyKey, aborted), null, 0, remember, signal)
   }
 
   /** Follows a task that is there, running or ended. */
   attach(task: string, { after = 0, signal, remember }: AttachOptions = {}): Run {
     if (remember !== undefined) this.#memory.set(remember, { type: 'following', task, after })
-    return this.#start((aborted) => this.task(task, aborted), after, remember, signal)
+    return this.#start((aborted) => this.task(task, aborted), task, after, remember, signal)
   }
 
   /** Goes on with what `remember` kept under that name, after a reload; null when there is nothing.
@@ -191,6 +191,7 @@ export class Rejoin {
 
   #start(
     task: Asking['task'],
+    id: string | null,
     after: number,
     remember: string | undefined,
     signal: AbortSignal = this.#closing.signal,
@@ -199,7 +200,7 @@ export class Rejoin {
     const asking: Asking = {
       task: async (aborted) => {
         const accepted = await task(aborted)
-        if (remember !== undefined) memory.set(remember, { type: 'following', task: accepted.id, after })
+        if (remember !== undefined && id === null) memory.set(remember, { type: 'following', task: accepted.id, after })
         return accepted
       },
       follow: async (id, from, onEvent, aborted) => new Follower(this.#network, id, from, onEvent, aborted).run(),
@@ -211,7 +212,7 @@ export class Rejoin {
         if (remember !== undefined) memory.forget(remember)
       },
     }
-    return new Run(asking, after, AbortSignal.any([signal, this.#closing.signal]))
+    return new Run(asking, id, after, AbortSignal.any([signal, this.#closing.signal]))
   }
 
   #submit(request: TaskRequest, idempotencyKey: string, signal: AbortSignal): Promise<TaskObject> {
@@ -220,8 +221,9 @@ export class Rejoin {
     return this.#ask('/v1/tasks', init, signal) as Promise<TaskObject>
   }
 
-  #ask(path: string, init: RequestInit, signal: AbortSignal = this.#closing.signal): Promise<unknown> {
-    return this.#questions.ask(path, init, signal)
+  #ask(path: string, init: RequestInit, signal?: AbortSignal): Promise<unknown> {
+    const closing = this.#closing.signal
+    return this.#questions.ask(path, init, signal ? AbortSignal.any([signal, closing]) : closing)
   }
 }
 

@@ -32,18 +32,24 @@ export class Run implements AsyncIterable<TaskEvent> {
   readonly #detach = new AbortController()
   readonly #signal: AbortSignal
   readonly #queue = new EventQueue()
-  #id: string | null = null
+  #id: string | null
   #position: number
-  /** The task as the gateway accepted it, or as it is when it is attached to. @throws RejoinError when it is refused */
-  readonly task: Promise<TaskObject>
+  #task: Promise<TaskObject> | null = null
 
-  /** @param after the seq to go on from */
-  constructor(asking: Asking, after: number, signal?: AbortSignal) {
+  /** @param id of a task that is there; null: it is asked for
+   * @param after the seq to go on from */
+  constructor(asking: Asking, id: string | null, after: number, signal: AbortSignal) {
     this.#asking = asking
+    this.#id = id
     this.#position = after
-    this.#signal = signal ? AbortSignal.any([signal, this.#detach.signal]) : this.#detach.signal
-    this.task = this.#accepted()
+    this.#signal = AbortSignal.any([signal, this.#detach.signal])
     void this.#follow()
+  }
+
+  /** The task as the gateway accepted it; of one that was attached to, as it is now. @throws RejoinError when it is refused */
+  get task(): Promise<TaskObject> {
+    this.#task ??= this.#asking.task(this.#signal)
+    return this.#task
   }
 
   /** Of the task; null until it is accepted. */
@@ -88,19 +94,13 @@ export class Run implements AsyncIterable<TaskEvent> {
   /** Ends the task, for everybody; its last event is then `canceled`, unless it ended before.
    * @throws RejoinError when the task was refused */
   async cancel(): Promise<void> {
-    const { id } = await this.task
-    await this.#asking.cancel(id)
-  }
-
-  async #accepted(): Promise<TaskObject> {
-    const task = await this.#asking.task(this.#signal)
-    this.#id = task.id
-    return task
+    await this.#asking.cancel(this.#id ?? (await this.task).id)
   }
 
   async #follow(): Promise<void> {
     try {
-      const { id } = await this.task
+      this.#id ??= (await this.task).id
+      const id = this.#id
       const error = await this.#asking.follow(id, this.#position, (event) => this.#take(id, event), this.#signal)
       if (error) throw error
       this.#signal.throwIfAborted()

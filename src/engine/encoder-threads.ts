@@ -6,11 +6,12 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Worker } from 'node:worker_threads'
-import { Piscina } from 'piscina'
+import type { Piscina } from 'piscina'
 import type { Embedding } from '../model/encoder.js'
 import type { EncoderSource } from '../model/model.js'
 import type { Encoders } from './embedder.js'
 import type { EncoderReply } from './messages.js'
+import { newPool } from './threads.js'
 
 /** For a call, or a model that is loading, to come to its end. */
 const CLOSE_MS = 30_000
@@ -25,16 +26,13 @@ export class EncoderThreads implements Encoders {
   constructor(source: EncoderSource, count: number) {
     this.count = count
     this.#name = source.name
-    this.#pool = new Piscina({
-      filename: new URL('./encoder-worker.js', import.meta.url).href,
+    this.#pool = newPool('./encoder-worker.js', {
       minThreads: count,
       maxThreads: count,
       workerData: source,
       // To wait on them would stop the thread's event loop.
       atomics: 'disabled',
     })
-    // An idle thread that dies has no call to fail; its replacement is Piscina's business.
-    this.#pool.on('error', () => {})
   }
 
   get ready(): boolean {

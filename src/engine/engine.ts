@@ -11,11 +11,12 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from 'node:worker_threads'
-import { Piscina } from 'piscina'
+import type { Piscina } from 'piscina'
 import type { Prompt } from '../core/task.js'
 import type { Generation, TextSource } from '../model/model.js'
 import { Homes } from './homes.js'
 import type { FromWorker, Handle, ToWorker, WorkerFlush, WorkerStart } from './messages.js'
+import { newPool } from './threads.js'
 
 export type EngineOptions = {
   source: TextSource
@@ -94,16 +95,13 @@ export class Engine {
   constructor(options: EngineOptions, listener: EngineListener) {
     this.#options = options
     this.#listener = listener
-    this.#pool = new Piscina({
-      filename: new URL('./worker.js', import.meta.url).href,
+    this.#pool = newPool('./worker.js', {
       minThreads: options.workers,
       // One that hangs has its place in the pool for as long.
       maxThreads: options.workers + MAX_HUNG,
       // Our one task per thread never ends, so there is nothing for Piscina to spin on.
       atomics: 'disabled',
     })
-    // An idle thread that dies has no task to fail; its replacement is Piscina's business.
-    this.#pool.on('error', () => {})
     const lookMs = Math.min(LOOK.ms, options.stallMs / LOOK.times)
     this.#maxSilentLooks = Math.ceil(options.stallMs / lookMs)
     this.#looking = setInterval(() => this.#look(), lookMs).unref()

@@ -6,9 +6,10 @@
  * thread, started when it is first needed, serves all models: prompts of that kind are few, and they wait for each
  * other. How many may wait is for the caller to bound.
  */
-import { Piscina } from 'piscina'
+import type { Piscina } from 'piscina'
 import { type ErrorCode, RejoinError } from '../core/errors.js'
 import type { Prompt } from '../core/task.js'
+import { newPool } from './threads.js'
 
 export type PromptModel = {
   /** With tokenizer and chat template. */
@@ -54,7 +55,7 @@ export class PromptEncoder {
   }
 
   async #run(job: PromptJob): Promise<EncodedPrompt> {
-    this.#pool ??= newPool()
+    this.#pool ??= newPool('./prompt-worker.js', { minThreads: 1, maxThreads: 1 })
     try {
       return await this.#pool.run(job)
     } catch (error) {
@@ -62,15 +63,4 @@ export class PromptEncoder {
       throw new RejoinError('draining', 'the gateway is shutting down', { retryAfterS: 1 })
     }
   }
-}
-
-function newPool(): Piscina<PromptJob, EncodedPrompt> {
-  const pool = new Piscina<PromptJob, EncodedPrompt>({
-    filename: new URL('./prompt-worker.js', import.meta.url).href,
-    minThreads: 1,
-    maxThreads: 1,
-  })
-  // A thread that dies without a job has nobody to tell; Piscina starts another.
-  pool.on('error', () => {})
-  return pool
 }

@@ -31,7 +31,7 @@ export function follow(conversationId: string, answer: Answer): void {
     task !== null || request === null ? gateway.attach(task ?? '') : gateway.run(request, { idempotencyKey: key })
   const live: Live = { text: signal(''), ahead: signal(null), tokens: signal(0), rate: signal(null), run }
   lives.value = new Map(lives.peek()).set(answer.id, live)
-  void keepTask(conversationId, answer.id, run)
+  if (task === null) void keepTask(conversationId, answer.id, run)
   void read(conversationId, answer.id, live)
 }
 

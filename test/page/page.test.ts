@@ -98,6 +98,23 @@ describe('the chat page', { skip: missing, concurrency: 2 }, () => {
     assert.equal(data.length, 1)
   })
 
+  test('a reload before the gateway’s answer came makes one task of the question', async (t) => {
+    const { url } = await startGateway(t)
+    const proxy = await HostileProxy.start(t, url)
+    const page = await openPage(t, proxy.url)
+    proxy.hostility = { bytes: () => 10 }
+    await ask(page, SLOW)
+    await until('an answer that was cut', () => proxy.count('POST /v1/tasks') > 1)
+
+    proxy.hostility = {}
+    await page.reload()
+    await ended(page)
+
+    assert.equal(await textOf(page), SLOW_TEXT)
+    const { data } = (await (await fetch(`${url}/v1/tasks`)).json()) as { data: object[] }
+    assert.equal(data.length, 1)
+  })
+
   test('a second tab shows the same answer while it is made, and both have all of it', async (t) => {
     const { url } = await startGateway(t)
     const page = await openPage(t, url)
