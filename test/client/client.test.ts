@@ -245,7 +245,7 @@ describe('the client', () => {
     const onState = ({ status, transport }: ConnectionState): unknown => status === 'live' && used.push(transport)
     const rejoin = client(t, proxy.url, { onState })
 
-    const run = rejoin.run(prompt({ tokens: 300, rate: 60 }))
+    const run = rejoin.run(prompt({ tokens: 420, rate: 60 }))
     const events = await all(run)
 
     assertWhole(events)

@@ -21,7 +21,7 @@ const RUN = `async (prompt) => {
   return { ...seen, transports: [...transports], stored: sessionStorage.length }
 }`
 
-const SLOW = { tokens: 200, rate: 80 }
+const SLOW = { tokens: 200, rate: 50 }
 const SLOW_TEXT = Array.from({ length: 200 }, (_, at) => `w${at} `).join('')
 
 const random = new Random(SEED)
