@@ -45,7 +45,11 @@ export class Http {
 
   /** What proves to a WebSocket who is calling, since a browser cannot send the key there; null when none is needed. */
   async ticket(signal: AbortSignal): Promise<Answer | { type: 'ticket'; ticket: string | null }> {
-    if (!(await this.#currentKey())) return { type: 'ticket', ticket: null }
+    try {
+      if (!(await this.#currentKey())) return { type: 'ticket', ticket: null }
+    } catch (error) {
+      return { type: 'unreachable', reason: reasonOf(error) }
+    }
     const answer = await this.ask('/v1/tickets', { method: 'POST', signal })
     // A gateway without keys has no tickets either.
     if (answer.type === 'refused' && answer.error.status === 404) return { type: 'ticket', ticket: null }

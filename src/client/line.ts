@@ -30,12 +30,14 @@ const CLOSE = { protocol: 1002, policy: 1008, tooBig: 1009, restart: 1012, tryAg
 /** A gateway that restarts is there again soon, and all of its clients with it. */
 const RESTART_MS = 1000
 
-type Subscription = { listener: Listener; stop: (stop: Stop) => void }
+/** What came before the answer with its `ref` was meant for an earlier subscription to the same task. */
+type Subscription = { ref: number; live: boolean; listener: Listener; stop: (stop: Stop) => void }
 
 /** Of a task. */
 type Frame =
-  | { type: 'subscribed' | 'unsubscribed'; task: string }
-  | { type: 'error'; task: string; error: { code: string; message: string; param: string | null } }
+  | { type: 'unsubscribed'; task: string }
+  | { type: 'subscribed'; task: string; ref: number; ended?: boolean }
+  | { type: 'error'; task: string; ref?: number; error: { code: string; message: string; param: string | null } }
   | TaskEvent
 
 export class Line {
@@ -45,6 +47,7 @@ export class Line {
   readonly #subscriptions = new Map<string, Subscription>()
   #timer: ReturnType<typeof setTimeout> | undefined
   #linger: ReturnType<typeof setTimeout> | undefined
+  #refs = 0
   #ended = false
 
   constructor(socket: SocketLike, times: LineTimes, onEnd: () => void) {
@@ -75,8 +78,9 @@ export class Line {
       }
       clearTimeout(this.#linger)
       signal.addEventListener('abort', onAbort)
-      this.#subscriptions.set(task, { listener, stop })
-      this.#send({ type: 'subscribe', task, after })
+      const ref = ++this.#refs
+      this.#subscriptions.set(task, { ref, live: false, listener, stop })
+      this.#send({ type: 'subscribe', ref, task, after })
     })
   }
 
@@ -98,12 +102,21 @@ export class Line {
     // A pong names no task.
     const subscription = frame && this.#subscriptions.get(frame.task)
     if (!subscription) return
-    const { listener, stop } = subscription
+    const { ref, listener, stop } = subscription
     if ('seq' in frame) {
+      if (!subscription.live) return
       listener.event(frame)
       if (isTerminal(frame)) stop({ type: 'ended' })
-    } else if (frame.type === 'subscribed') listener.live()
-    else if (frame.type === 'error') stop(refusal(frame.error))
+    } else if (frame.type !== 'unsubscribed' && frame.ref === ref) {
+      if (frame.type === 'error') stop(refusal(frame.error))
+      else this.#begun(subscription, frame.ended === true)
+    }
+  }
+
+  #begun(subscription: Subscription, ended: boolean): void {
+    subscription.live = true
+    subscription.listener.live()
+    if (ended) subscription.stop({ type: 'ended' })
   }
 
   /** Asks when nothing is heard, and gives up when nothing answers. */

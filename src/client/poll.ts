@@ -38,6 +38,7 @@ export class PollTransport implements Transport {
         },
       )
       if (answer.type === 'later') return { ...answer, type: 'cut' }
+      if (signal.aborted) return { type: 'again' }
       if (answer.type === 'unreachable' && waitS > 0) return this.#cut(answer.reason)
       if (answer.type !== 'ok') return answer
       const { events, done } = (await answer.response.json()) as Page
@@ -47,6 +48,7 @@ export class PollTransport implements Transport {
       this.#live.add(task)
       return { type: 'again' }
     } catch (error) {
+      if (signal.aborted) return { type: 'again' }
       return this.#cut(reasonOf(error))
     } finally {
       watchdog.end()

@@ -4,7 +4,7 @@
  * It is asked for and followed from the start, whether anybody iterates or not. Leaving the iteration, or aborting the
  * signal, leaves the task running; only `cancel` ends it.
  */
-import type { TaskEvent } from '../core/event.js'
+import { isTerminal, type TaskEvent } from '../core/event.js'
 import type { TaskObject } from '../wire/json.js'
 import { RejoinError } from './errors.js'
 import { EventQueue } from './queue.js'
@@ -57,7 +57,7 @@ export class Run implements AsyncIterable<TaskEvent> {
     return this.#id
   }
 
-  /** The seq of the event that came last: `attach` goes on from here. */
+  /** The seq of the event that was read last: `attach` goes on from here. */
   get position(): number {
     return this.#position
   }
@@ -66,7 +66,7 @@ export class Run implements AsyncIterable<TaskEvent> {
    * @throws RejoinError when the task is refused or its log is gone; the signal's reason when it aborts */
   [Symbol.asyncIterator](): AsyncIterator<TaskEvent> {
     return {
-      next: () => this.#queue.next(),
+      next: () => this.#next(),
       return: async () => {
         this.#detach.abort()
         return { value: undefined, done: true }
@@ -101,10 +101,9 @@ export class Run implements AsyncIterable<TaskEvent> {
     try {
       this.#id ??= (await this.task).id
       const id = this.#id
-      const error = await this.#asking.follow(id, this.#position, (event) => this.#take(id, event), this.#signal)
+      const error = await this.#asking.follow(id, this.#position, (event) => this.#queue.push(event), this.#signal)
       if (error) throw error
       this.#signal.throwIfAborted()
-      this.#asking.over()
       this.#queue.end('done')
     } catch (error) {
       if (error instanceof RejoinError) this.#asking.over()
@@ -112,9 +111,14 @@ export class Run implements AsyncIterable<TaskEvent> {
     }
   }
 
-  #take(id: string, event: TaskEvent): void {
-    this.#position = event.seq
-    this.#asking.moved(id, event.seq)
-    this.#queue.push(event)
+  /** What waits in the queue has not been read: whoever leaves comes back to it. */
+  async #next(): Promise<IteratorResult<TaskEvent>> {
+    const next = await this.#queue.next()
+    if (next.done) return next
+    const { task, seq } = next.value
+    this.#position = seq
+    if (isTerminal(next.value)) this.#asking.over()
+    else this.#asking.moved(task, seq)
+    return next
   }
 }

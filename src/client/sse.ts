@@ -63,15 +63,18 @@ export class SseTransport implements Transport {
     const reader = body.getReader()
     const decoder = new TextDecoder()
     let live = false
-    while (!ended) {
-      const { value, done } = await reader.read()
-      if (done) break
-      watchdog.pat(this.#times.silenceMs)
-      if (!live) listener.live()
-      live = true
-      parser.feed(decoder.decode(value, { stream: true }))
+    try {
+      while (!ended) {
+        const { value, done } = await reader.read()
+        if (done) break
+        watchdog.pat(this.#times.silenceMs)
+        if (!live) listener.live()
+        live = true
+        parser.feed(decoder.decode(value, { stream: true }))
+      }
+      return ended
+    } finally {
+      void reader.cancel().catch(() => {})
     }
-    void reader.cancel().catch(() => {})
-    return ended
   }
 }

@@ -7,7 +7,7 @@ import { type Signal, signal } from '@preact/signals'
 import { RejoinError, type Run, type TaskEvent } from '../client/index.js'
 import { type Answer, afterEvent, type Conversation, reasonFor, withMessage } from './conversation.js'
 import { gateway, noteRefusal } from './gateway.js'
-import { conversations, save } from './store.js'
+import { kept, save } from './store.js'
 
 export type Live = {
   text: Signal<string>
@@ -37,7 +37,12 @@ export function follow(conversationId: string, answer: Answer): void {
 
 /** Ends it, wherever it is read. */
 export async function stop(answerId: string): Promise<void> {
-  await lives.peek().get(answerId)?.run.cancel()
+  // What is wrong with the task is told where it is read.
+  await lives
+    .peek()
+    .get(answerId)
+    ?.run.cancel()
+    .catch(() => {})
 }
 
 /** What was asked for has a name now, by which any tab finds it. */
@@ -98,14 +103,14 @@ function watchQueue(live: Live): ReturnType<typeof setInterval> {
   return setInterval(async () => {
     const { id } = live.run
     if (id === null || !live.ahead.peek()) return
-    const task = await gateway.task(id).catch(() => null)
+    const task = await gateway.task(id, AbortSignal.timeout(QUEUE_LOOK_MS)).catch(() => null)
     if (task !== null && live.ahead.peek() !== null) live.ahead.value = task.queue_position
   }, QUEUE_LOOK_MS)
 }
 
 /** In what is kept now: another tab may have changed the conversation meanwhile. */
 function change(conversationId: string, answerId: string, make: (answer: Answer) => Answer): void {
-  const conversation: Conversation | undefined = conversations.peek().get(conversationId)
+  const conversation: Conversation | undefined = kept(conversationId)
   const answer = conversation?.messages.find(({ id }) => id === answerId)
   // Whoever came first has said how it ended.
   if (!conversation || answer?.role !== 'assistant' || answer.status !== 'waiting') return

@@ -30,6 +30,10 @@ export const current = computed(() => conversations.value.get(currentId.value) ?
 /** Newest first. */
 export const listed = computed(() => [...conversations.value.values()].sort((a, b) => b.updatedAt - a.updatedAt))
 
+/** As it is in the storage, which another tab may have changed a moment ago; where there is none, as this tab has it. */
+export const kept = (id: string): Conversation | undefined =>
+  read<Conversation>(PREFIX + id) ?? conversations.peek().get(id)
+
 export function save(conversation: Conversation): void {
   const next = new Map(conversations.value).set(conversation.id, conversation)
   for (const { id } of [...next.values()].sort((a, b) => b.updatedAt - a.updatedAt).slice(MAX_CONVERSATIONS)) {
@@ -69,13 +73,22 @@ export function saveTheme(next: Theme): void {
 /** Another tab has changed something, or the address has. */
 export function listen(): void {
   addEventListener('storage', ({ key }) => {
-    if (key === null || key.startsWith(PREFIX)) conversations.value = readAll()
+    if (key?.startsWith(PREFIX)) takeOver(key)
     if (key === SETTINGS) settings.value = { ...DEFAULTS, ...read<Partial<Settings>>(SETTINGS) }
     if (key === THEME) theme.value = read<Theme>(THEME) ?? 'auto'
   })
   addEventListener('popstate', () => {
     currentId.value = location.hash.slice(1) || newId()
   })
+}
+
+/** What another tab has done to one conversation. */
+function takeOver(key: string): void {
+  const conversation = read<Conversation>(key)
+  const next = new Map(conversations.value)
+  if (conversation === null) next.delete(key.slice(PREFIX.length))
+  else next.set(conversation.id, conversation)
+  conversations.value = next
 }
 
 function readAll(): Map<string, Conversation> {

@@ -121,8 +121,11 @@ class ResponsesConnection implements Connection {
     // One that cannot be gone on from is not kept either.
     this.#last = null
     const request = parseResponseRequest(value, this.#absent)
-    const spec = await specOf(this.#gateway, request, atHand)
-    const { record } = await this.#gateway.submitFollowed(this.#caller, spec, { bytes, idempotency: null })
+    const { spec, bytes: earlier } = await specOf(this.#gateway, request, atHand)
+    const { record } = await this.#gateway.submitFollowed(this.#caller, spec, {
+      bytes: bytes + earlier,
+      idempotency: null,
+    })
     await this.#follow(record, request.spec.origin)
   }
 

@@ -46,8 +46,10 @@ export class ResponsesApi {
   async create(exchange: Exchange): Promise<void> {
     const body = await exchange.body(this.#maxBodyBytes)
     const request = parseResponseRequest(parseJson(body), this.#absent)
-    const spec = await specOf(this.#gateway, request, null)
-    const { record, headers } = await ask(exchange, this.#gateway, spec, received(exchange, body, 'response'))
+    const { spec, bytes } = await specOf(this.#gateway, request, null)
+    const what = received(exchange, body, 'response')
+    const asked = { ...what, bytes: what.bytes + bytes }
+    const { record, headers } = await ask(exchange, this.#gateway, spec, asked)
     if (!exchange.open) return
     const { origin } = request.spec
     if (request.stream) return this.#stream(exchange, { record, origin }, -1, headers)
@@ -119,12 +121,16 @@ export async function findResponse(gateway: Gateway, id: string): Promise<Found 
   return record !== null && origin?.type === 'response' ? { record, origin } : null
 }
 
-/** What the task is to do, with all turns before.
+/** What the task is to do, with all turns before; `bytes` of these.
  * @param atHand a response that this client alone can go on from
  * @throws RejoinError `previous_response_not_found`, `invalid_request` */
-export async function specOf(gateway: Gateway, request: ResponseRequest, atHand: Found | null): Promise<TaskSpec> {
+export async function specOf(
+  gateway: Gateway,
+  request: ResponseRequest,
+  atHand: Found | null,
+): Promise<{ spec: TaskSpec; bytes: number }> {
   const { previous } = request.spec.origin
-  if (previous === null) return request.spec
+  if (previous === null) return { spec: request.spec, bytes: 0 }
   const mine = atHand !== null && taskOfId('resp_', previous) === atHand.record.task.id
   const found = mine ? atHand : await findResponse(gateway, previous)
   const param = 'previous_response_id'
@@ -137,7 +143,7 @@ export async function specOf(gateway: Gateway, request: ResponseRequest, atHand:
     const message = `Previous response ${previous} is ${state.status}: only one that has completed can be gone on from.`
     throw new RejoinError('previous_response_not_found', message, { param })
   }
-  return goOn(request, task.spec, log.text())
+  return { spec: goOn(request, task.spec, log.text()), bytes: task.bytes + log.textBytes }
 }
 
 export function eventsOf(gateway: Gateway, { record, origin }: Found, startingAfter: number): ResponseEvents {

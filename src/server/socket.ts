@@ -246,7 +246,8 @@ class NativeConnection implements Connection {
     const subscription: Subscription = { record, reader }
     if (known) this.#drop(known)
     this.#subscriptions.set(id, subscription)
-    this.#answer(reply)
+    // Nothing follows that could tell it.
+    this.#answer(reader.done ? { ...reply, ended: true } : reply)
     if (reader.done) this.#drop(subscription)
     else if (reader.behind) this.#behind.add(subscription)
     this.pump()

@@ -98,6 +98,38 @@ for (const transport of TRANSPORTS) {
       assert.equal(textOf(again), textOf([...seen, ...rest]))
     })
 
+    test('whoever has read the end is told at once that nothing follows', async (t) => {
+      const { url } = await startGateway(t)
+      const rejoin = client(t, url, only)
+      const run = rejoin.run(prompt(HELLO))
+      await run.text()
+
+      assert.deepEqual(await all(rejoin.attach(run.id ?? '', { after: run.position })), [])
+    })
+
+    test('who leaves a task and comes back at once, from the beginning or where it was, misses nothing', async (t) => {
+      const { url } = await startGateway(t)
+      const proxy = await HostileProxy.start(t, url, { delayMs: 15 })
+      const rejoin = client(t, proxy.url, only)
+      const run = rejoin.run(prompt(SLOW))
+      const seen: TaskEvent[] = []
+      for await (const event of run) {
+        seen.push(event)
+        // Slower than what comes, so that something waits.
+        await new Promise((resolve) => setTimeout(resolve, 5))
+        if (seen.length === 20) break
+      }
+
+      const rest = await all(rejoin.attach(run.id ?? '', { after: run.position }))
+      const again = rejoin.attach(run.id ?? '')
+      for await (const event of again) if (event.seq > 5) break
+      const whole = await all(rejoin.attach(run.id ?? ''))
+
+      assertWhole([...seen, ...rest])
+      assertWhole(whole)
+      assert.equal(textOf(whole), textOf([...seen, ...rest]))
+    })
+
     test('a connection that is cut again and again costs no event', async (t) => {
       const { url } = await startGateway(t)
       const random = new Random(SEED)
@@ -414,6 +446,17 @@ describe('the client', () => {
     await assert.rejects(stranger.run(prompt(HELLO)).text(), { code: 'unauthorized', status: 401 })
   })
 
+  test('a key that cannot be had now is asked for again', async (t) => {
+    const { url } = await startGateway(t)
+    let asked = 0
+    const apiKey = async (): Promise<string> => {
+      if (++asked <= 3) throw new Error('no key yet')
+      return 'any'
+    }
+
+    assert.equal(await client(t, url, { apiKey }).run(prompt(HELLO)).text(), HELLO.text)
+  })
+
   test('a key at a gateway that asks for none is no obstacle', async (t) => {
     const { url } = await startGateway(t)
 
@@ -425,7 +468,8 @@ describe('the client', () => {
     const rejoin = client(t, url)
     const run = rejoin.run(prompt(SLOW))
     const { id } = await run.task
-    await until('the end', () => run.position > 120 && rejoin.state.status === 'idle')
+    await until('a connection', () => rejoin.state.status === 'live')
+    await until('the end', () => rejoin.state.status === 'idle')
 
     const events = await all(run)
 
@@ -481,11 +525,22 @@ describe('what is remembered', () => {
     assert.deepEqual([after.recall('answer'), storage.size], [null, 0])
   })
 
+  test('is gone for a reader who leaves at the last event, too', async (t) => {
+    const { url } = await startGateway(t)
+    const storage = new Store()
+    const rejoin = client(t, url, { storage })
+
+    for await (const { type } of rejoin.run(prompt(HELLO), { remember: 'answer' })) if (type === 'completed') break
+
+    assert.deepEqual([rejoin.recall('answer'), storage.size], [null, 0])
+  })
+
   test('has the position itself, not far behind', async (t) => {
     const { url } = await startGateway(t)
     const storage = new Store()
     const before = client(t, url, { storage })
     const run = before.run(prompt(SLOW), { remember: 'answer' })
+    all(run).catch(() => {})
     await until('some events', () => run.position > 10)
     const position = run.position
     before.close()

@@ -22,6 +22,8 @@ export type Hostility = {
   bytes?: () => number
   /** After so many bytes a WebSocket carries nothing more, either way, and nobody is told. */
   silentAfter?: number
+  /** What a WebSocket carries arrives so much later, either way. */
+  delayMs?: number
   /** The first WebSocket is closed with that, at its first frame. */
   closeCode?: number
   /** Every request must bring it, and a WebSocket a ticket. */
@@ -121,7 +123,7 @@ export class HostileProxy {
   #upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void {
     const url = req.url ?? '/'
     this.seen.push(`UPGRADE ${url}`)
-    const { refuseUpgrades, bytes, silentAfter, key } = this.hostility
+    const { refuseUpgrades, bytes, silentAfter, delayMs = 0, key } = this.hostility
     const ticket = new URL(url, 'http://x').searchParams.get('ticket')
     if (refuseUpgrades || (key !== undefined && !this.#tickets.delete(ticket ?? ''))) {
       socket.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n')
@@ -143,15 +145,21 @@ export class HostileProxy {
       if (silentAfter === undefined) socket.destroy()
       silent = true
     }
-    this.#limit(upstream, socket, silentAfter ?? bytes?.() ?? Infinity, end)
-    socket.on('data', (chunk: Buffer) => silent || upstream.write(chunk))
+    const late = (act: () => unknown): unknown => (delayMs === 0 ? act() : setTimeout(act, delayMs))
+    this.#limit(
+      upstream,
+      { write: (chunk) => late(() => socket.write(chunk)) },
+      silentAfter ?? bytes?.() ?? Infinity,
+      end,
+    )
+    socket.on('data', (chunk: Buffer) => silent || late(() => upstream.write(chunk)))
     socket.on('close', () => upstream.destroy())
     upstream.on('close', () => socket.destroy())
     socket.on('error', () => {})
     upstream.on('error', () => {})
   }
 
-  #limit(from: NodeJS.ReadableStream, to: NodeJS.WritableStream, bytes: number, cut: () => void): void {
+  #limit(from: NodeJS.ReadableStream, to: { write: (chunk: Buffer) => unknown }, bytes: number, cut: () => void): void {
     let left = bytes
     from.on('data', (chunk: Buffer) => {
       if (left <= 0) return

@@ -334,6 +334,26 @@ describe('the chat page', { skip: missing, concurrency: 2 }, () => {
     assert.ok(await page.getByLabel('Message', { exact: true }).isVisible())
   })
 
+  test('skipping to the message box stays in the conversation, and Escape keeps its name', async (t) => {
+    const { url } = await startGateway(t)
+    const page = await openPage(t, url)
+    await ask(page, { text: 'first', tokens: 1 })
+    await ended(page)
+    const list = page.getByRole('navigation', { name: 'Kept conversations' })
+    const [title] = await list.locator('.entry-open').allTextContents()
+
+    await page.getByRole('button', { name: 'Skip to the message box' }).focus()
+    await page.keyboard.press('Enter')
+    const focused = await page.evaluate('document.activeElement.id')
+    await list.locator('.entry').hover()
+    await list.getByRole('button', { name: /^Rename/ }).click()
+    await page.getByLabel(/^New name of/).fill('something else')
+    await page.keyboard.press('Escape')
+
+    assert.deepEqual([focused, await textOf(page)], ['composer', 'first'])
+    assert.deepEqual(await list.locator('.entry-open').allTextContents(), [title])
+  })
+
   test('can be used by the keyboard alone', async (t) => {
     const { url } = await startGateway(t)
     const page = await openPage(t, url)

@@ -77,7 +77,7 @@ for (const format of FORMATS) {
 
       client.send({ type: 'subscribe', task, after: last })
 
-      assert.deepEqual(await client.flushed(), [{ type: 'subscribed', task, last_seq: last }])
+      assert.deepEqual(await client.flushed(), [{ type: 'subscribed', task, last_seq: last, ended: true }])
     })
 
     test(`${format}: one socket carries many tasks, each whole and in order`, async (t) => {

@@ -20,9 +20,10 @@ export function App() {
   }
   return (
     <div class="app">
-      <a class="skip" href="#composer">
+      {/* Not a link: the address has the conversation's id. */}
+      <button type="button" class="skip" onClick={() => document.getElementById('composer')?.focus()}>
         Skip to the message box
-      </a>
+      </button>
       <Sidebar open={sidebarOpen} onSettings={openSettings} />
       <main class="main">
         <header class="bar">

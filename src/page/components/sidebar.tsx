@@ -65,6 +65,8 @@ function Entry({ conversation, onOpen }: { conversation: Conversation; onOpen: (
   const input = useRef<HTMLInputElement>(null)
   useEffect(() => input.current?.select(), [renaming.value])
   const rename = (to: string): void => {
+    // Taking the field away is one more reason for it to tell.
+    if (!renaming.value) return
     renaming.value = false
     if (to.trim() !== '') save({ ...conversation, title: titleOf(to) })
   }
