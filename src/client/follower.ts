@@ -6,7 +6,7 @@
  */
 import type { TaskEvent } from '../core/event.js'
 import type { RejoinError } from './errors.js'
-import type { ConnectionState, Indicator } from './indicator.js'
+import type { Indicator, Told } from './indicator.js'
 import { Backoff, type Pauses } from './pause.js'
 import type { Plug } from './plug.js'
 import type { Listener, Stop, Transport } from './transport.js'
@@ -25,7 +25,7 @@ export class Follower {
   readonly #signal: AbortSignal
   readonly #backoff = new Backoff()
   /** The seq that came last. */
-  position: number
+  #position: number
   #isLive = false
   #wasLive = false
   /** A transport that follows this task for somebody else. */
@@ -34,7 +34,7 @@ export class Follower {
   constructor(network: Network, task: string, after: number, onEvent: (event: TaskEvent) => void, signal: AbortSignal) {
     this.#network = network
     this.#task = task
-    this.position = after
+    this.#position = after
     this.#onEvent = onEvent
     this.#signal = signal
   }
@@ -62,7 +62,7 @@ export class Follower {
       return null
     }
     const transport = ways.pick(Date.now(), this.#taken)
-    const before = this.position
+    const before = this.#position
     const from = Date.now()
     // From page to page of a poll it stays live.
     if (!this.#isLive)
@@ -76,7 +76,7 @@ export class Follower {
     )
     heard.abort()
     const livedMs = Date.now() - from
-    if (this.position > before || stop.type === 'again' || livedMs > STEADY_MS) this.#backoff.reset()
+    if (this.#position > before || stop.type === 'again' || livedMs > STEADY_MS) this.#backoff.reset()
     if (stop.type === 'ended') return 'ended'
     if (stop.type === 'refused') return stop.error
     if (!this.#signal.aborted && !plug.pulled) await this.#recover(transport, stop, livedMs)
@@ -139,8 +139,8 @@ export class Follower {
         this.#show({ status: 'live', transport: transport.name })
       },
       event: (event) => {
-        if (over.aborted || event.seq <= this.position) return
-        this.position = event.seq
+        if (over.aborted || event.seq <= this.#position) return
+        this.#position = event.seq
         this.#onEvent(event)
       },
     }
@@ -150,9 +150,8 @@ export class Follower {
     return this.#wasLive ? 'rejoining' : 'connecting'
   }
 
-  #show(state: Partial<ConnectionState> & Pick<ConnectionState, 'status'>): void {
+  #show(state: Told): void {
     this.#isLive = state.status === 'live'
-    const whole = { transport: null, attempt: 0, retryInMs: null, reason: null, ...state }
-    this.#network.indicator.set(this, whole)
+    this.#network.indicator.set(this, state)
   }
 }

@@ -14,6 +14,9 @@ export type Answer =
   | { type: 'unreachable'; reason: string }
   | { type: 'refused'; error: RejoinError }
 
+/** `ticket`: null where none is needed. */
+export type Ticket = { type: 'ticket'; ticket: string | null } | Exclude<Answer, { type: 'ok' }>
+
 /** Statuses that say nothing of the request itself. */
 const PASSING = [408, 425, 429]
 
@@ -44,7 +47,7 @@ export class Http {
   }
 
   /** What proves to a WebSocket who is calling, since a browser cannot send the key there; null when none is needed. */
-  async ticket(signal: AbortSignal): Promise<Answer | { type: 'ticket'; ticket: string | null }> {
+  async ticket(signal: AbortSignal): Promise<Ticket> {
     try {
       if (!(await this.#currentKey())) return { type: 'ticket', ticket: null }
     } catch (error) {

@@ -1,7 +1,7 @@
 /**
  * `import { Rejoin } from 'rejoin/client'`: what the client gives.
  */
-export type { TaskEvent } from '../core/event.js'
+export { isTerminal, type TaskEvent } from '../core/event.js'
 export type { TaskStatus } from '../core/task.js'
 export type { TaskObject } from '../wire/json.js'
 export type { TaskRequest } from '../wire/request.js'

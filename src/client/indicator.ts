@@ -17,6 +17,9 @@ export type ConnectionState = {
 }
 
 const IDLE: ConnectionState = { status: 'idle', transport: null, attempt: 0, retryInMs: null, reason: null }
+/** What there is to say of a state. */
+export type Told = Pick<ConnectionState, 'status'> & Partial<ConnectionState>
+
 /** From worst to best. */
 const ORDER = ['unplugged', 'rejoining', 'connecting', 'live'] as const
 
@@ -33,9 +36,9 @@ export class Indicator {
     return this.#shown
   }
 
-  /** @param follower whose state it is */
-  set(follower: object, state: ConnectionState): void {
-    this.#states.set(follower, state)
+  /** @param follower whose state it is; what is not said is as when idle */
+  set(follower: object, state: Told): void {
+    this.#states.set(follower, { ...IDLE, ...state })
     this.#show()
   }
 

@@ -4,7 +4,6 @@
 import type { RejoinError } from './errors.js'
 import type { Network } from './follower.js'
 import type { Answer, Http } from './http.js'
-import type { ConnectionState } from './indicator.js'
 import { Backoff } from './pause.js'
 import { Watchdog } from './watchdog.js'
 
@@ -29,7 +28,7 @@ export class Questions {
       for (;;) {
         signal.throwIfAborted()
         if (plug.pulled) {
-          indicator.set(me, { ...WAITING, status: 'unplugged', reason: 'unplugged' })
+          indicator.set(me, { status: 'unplugged', reason: 'unplugged' })
           await plug.plugged(signal)
           continue
         }
@@ -40,7 +39,7 @@ export class Questions {
         if (plug.pulled) continue
         const ms = Math.max(backoff.next(), read.afterMs ?? 0)
         const retryInMs = Math.round(ms)
-        indicator.set(me, { ...WAITING, attempt: backoff.failures, retryInMs, reason: read.reason })
+        indicator.set(me, { status: 'connecting', attempt: backoff.failures, retryInMs, reason: read.reason })
         await pauses.pause(ms, signal)
       }
     } finally {
@@ -55,8 +54,6 @@ export class Questions {
     return read
   }
 }
-
-const WAITING: ConnectionState = { status: 'connecting', transport: null, attempt: 0, retryInMs: null, reason: null }
 
 type Read =
   | { type: 'whole'; value: unknown }

@@ -65,7 +65,7 @@ export class SocketTransport implements Transport {
     const signal = AbortSignal.timeout(openMs)
     const ticket = await this.#http.ticket(signal)
     if (ticket.type === 'later') return { ...ticket, type: 'cut' }
-    if (ticket.type !== 'ticket') return ticket.type === 'ok' ? { type: 'again' } : ticket
+    if (ticket.type !== 'ticket') return ticket
     const query = ticket.ticket === null ? '' : `?ticket=${encodeURIComponent(ticket.ticket)}`
     const url = `${this.#http.url.replace(/^http/, 'ws')}/v1/ws${query}`
     let socket: SocketLike

@@ -2,16 +2,9 @@
  * The page's one client of the gateway that served it, and how its connection is doing.
  */
 import { signal } from '@preact/signals'
-import { type ConnectionState, Rejoin, RejoinError } from '../client/index.js'
+import { Rejoin, RejoinError } from '../client/index.js'
 import { apiKey } from './store.js'
 
-export const connection = signal<ConnectionState>({
-  status: 'idle',
-  transport: null,
-  attempt: 0,
-  retryInMs: null,
-  reason: null,
-})
 export const unplugged = signal(false)
 /** That are served, the default one first. */
 export const models = signal<string[]>([])
@@ -25,6 +18,8 @@ export const gateway = new Rejoin({
     connection.value = state
   },
 })
+
+export const connection = signal(gateway.state)
 
 export function setPlug(out: boolean): void {
   unplugged.value = out

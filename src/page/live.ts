@@ -4,7 +4,7 @@
  * Text comes token by token and is shown frame by frame: a signal changes once per frame at most, however fast it comes.
  */
 import { type Signal, signal } from '@preact/signals'
-import { RejoinError, type Run, type TaskEvent } from '../client/index.js'
+import { isTerminal, RejoinError, type Run } from '../client/index.js'
 import { type Answer, afterEvent, type Conversation, reasonFor, withMessage } from './conversation.js'
 import { gateway, noteRefusal } from './gateway.js'
 import { kept, save } from './store.js'
@@ -79,7 +79,7 @@ async function read(conversationId: string, answerId: string, live: Live): Promi
         const seconds = (event.at - firstTokenAt) / 1000
         live.rate.value = seconds > 0.2 ? (live.tokens.value - 1) / seconds : null
         show()
-      } else if (isEnd(event)) finish((answer) => afterEvent(answer, event, text))
+      } else if (isTerminal(event)) finish((answer) => afterEvent(answer, event, text))
     }
   } catch (error) {
     noteRefusal(error)
@@ -95,8 +95,6 @@ function refused(answer: Answer, error: RejoinError, text: string): Answer {
     error.status === 401 ? 'The gateway wants an API key: see Settings.' : reasonFor(error.code, error.message)
   return { ...answer, request: null, status: lost ? 'lost' : 'failed', text, reason }
 }
-
-const isEnd = ({ type }: TaskEvent): boolean => type === 'completed' || type === 'failed' || type === 'canceled'
 
 /** The place in the queue is told once, when the task is accepted; how it moves on is looked up. */
 function watchQueue(live: Live): ReturnType<typeof setInterval> {

@@ -1,35 +1,38 @@
 /**
  * What a person can do in a conversation: ask, ask again, stop.
  */
-import { type Answer, newAnswer, newConversation, type Question, requestFor, titleOf } from './conversation.js'
+import {
+  type Answer,
+  type Conversation,
+  type Message,
+  newAnswer,
+  type Question,
+  requestFor,
+  titleOf,
+} from './conversation.js'
 import { follow, stop } from './live.js'
 import { conversations, current, newId, open, save, settings } from './store.js'
 
 export function ask(text: string): void {
   const conversation = current.peek()
-  const first = conversation.messages.length === 0
   const question: Question = { id: newId(), role: 'user', text }
-  const messages = [...conversation.messages, question]
-  const answer = newAnswer(newId(), newId(), requestFor(messages, settings.peek()))
-  save({
-    ...(first ? newConversation(conversation.id, 0) : conversation),
-    title: first ? titleOf(text) : conversation.title,
-    updatedAt: Date.now(),
-    messages: [...messages, answer],
-  })
+  const title = conversation.messages.length === 0 ? titleOf(text) : conversation.title
+  answer({ ...conversation, title }, [...conversation.messages, question])
   open(conversation.id)
-  follow(conversation.id, answer)
 }
 
 /** The last answer once more, in its place. */
 export function regenerate(): void {
   const conversation = current.peek()
   const last = conversation.messages.at(-1)
-  if (last?.role !== 'assistant' || last.status === 'waiting') return
-  const messages = conversation.messages.slice(0, -1)
-  const answer = newAnswer(newId(), newId(), requestFor(messages, settings.peek()))
-  save({ ...conversation, updatedAt: Date.now(), messages: [...messages, answer] })
-  follow(conversation.id, answer)
+  if (last?.role === 'assistant' && last.status !== 'waiting') answer(conversation, conversation.messages.slice(0, -1))
+}
+
+/** Asks for the answer to these messages, whose last one is a question. */
+function answer(conversation: Conversation, messages: Message[]): void {
+  const next = newAnswer(newId(), newId(), requestFor(messages, settings.peek()))
+  save({ ...conversation, updatedAt: Date.now(), messages: [...messages, next] })
+  follow(conversation.id, next)
 }
 
 /** The answer that is under way, if there is one. */

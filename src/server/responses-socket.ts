@@ -31,14 +31,13 @@ export function speakResponses(gateway: Gateway, options: SocketOptions, absent:
 type Stream = { reader: Reader; events: ResponseEvents; done: () => void }
 
 class ResponsesConnection implements Connection {
-  readonly #out: Outlet
+  readonly out: Outlet
   readonly #gateway: Gateway
   readonly #options: SocketOptions
   readonly #absent: Absent
   readonly #logger: Logger
   readonly #caller = authenticate()
   behindSince = 0
-  bucket = 0
   #stream: Stream | null = null
   /** The last response, to go on from. */
   #last: Found | null = null
@@ -46,7 +45,7 @@ class ResponsesConnection implements Connection {
   #turn: Promise<void> = Promise.resolve()
 
   constructor(ws: Ws, gateway: Gateway, options: SocketOptions, absent: Absent, logger: Logger) {
-    this.#out = new Outlet(ws, options)
+    this.out = new Outlet(ws, options)
     this.#gateway = gateway
     this.#options = options
     this.#absent = absent
@@ -84,11 +83,11 @@ class ResponsesConnection implements Connection {
   /** Writes what is behind, while the socket has room. */
   pump(): void {
     const stream = this.#stream
-    if (!this.#out.open || stream === null) return
+    if (!this.out.open || stream === null) return
     const { maxUnsentBytes } = this.#options
     let left = maxUnsentBytes
-    this.#out.cork((ws) => {
-      while (left > 0 && this.#out.room) {
+    this.out.cork((ws) => {
+      while (left > 0 && this.out.room) {
         const entry = stream.reader.next(maxUnsentBytes)
         if (entry === null) break
         for (const { json } of stream.events.of(entry)) {
@@ -98,25 +97,16 @@ class ResponsesConnection implements Connection {
       }
     })
     if (stream.reader.done) stream.done()
-    else if (this.#out.room && stream.reader.behind) this.#gateway.pump.mark(this)
-  }
-
-  beat(): void {
-    this.#out.ping()
-  }
-
-  end(code: number, reason: string): void {
-    this.#out.end(code, reason)
+    else if (this.out.room && stream.reader.behind) this.#gateway.pump.mark(this)
   }
 
   closed(): void {
-    this.#out.closed()
     this.#stream?.done()
   }
 
   /** Resolves when the stream is over. */
   async #create(value: Record<string, unknown>, bytes: number): Promise<void> {
-    if (!this.#out.open) return
+    if (!this.out.open) return
     const atHand = this.#last
     // One that cannot be gone on from is not kept either.
     this.#last = null
@@ -130,7 +120,7 @@ class ResponsesConnection implements Connection {
   }
 
   #follow(record: TaskRecord, origin: ResponseOrigin): Promise<void> {
-    if (!this.#out.open) return Promise.resolve()
+    if (!this.out.open) return Promise.resolve()
     const found = { record, origin }
     return new Promise((resolve) => {
       const reader = this.#gateway.attach(record, 0, () => this.#gateway.pump.mark(this, reader.fresh))
@@ -150,6 +140,6 @@ class ResponsesConnection implements Connection {
     const error = thrown instanceof RejoinError ? thrown : new RejoinError('internal', 'the gateway has a defect')
     if (error !== thrown) this.#logger.error({ err: thrown }, 'a frame was not handled')
     const frame = { type: 'error', status: ERRORS[error.code].status, ...errorObject(error) }
-    this.#out.answer(JSON.stringify(frame), false)
+    this.out.answer(JSON.stringify(frame), false)
   }
 }

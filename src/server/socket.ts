@@ -72,14 +72,13 @@ function formatOf(named: string): Format {
 type Subscription = { record: TaskRecord; reader: Reader }
 
 class NativeConnection implements Connection {
-  readonly #out: Outlet
+  readonly out: Outlet
   readonly #format: Format
   readonly #gateway: Gateway
   readonly #options: SocketOptions
   readonly #logger: Logger
   readonly #caller = authenticate()
   behindSince = 0
-  bucket = 0
   readonly #subscriptions = new Map<string, Subscription>()
   // Those with something to write, in the order of their turns.
   readonly #behind = new Set<Subscription>()
@@ -91,7 +90,7 @@ class NativeConnection implements Connection {
   #strikes = 0
 
   constructor(ws: Ws, format: Format, gateway: Gateway, options: SocketOptions, logger: Logger) {
-    this.#out = new Outlet(ws, options)
+    this.out = new Outlet(ws, options)
     this.#format = format
     this.#gateway = gateway
     this.#options = options
@@ -111,7 +110,7 @@ class NativeConnection implements Connection {
       // A wrong position is a wrong value in a right frame.
       const right = error instanceof RejoinError && error.code === 'invalid_position'
       this.#strikes = right ? 0 : this.#strikes + 1
-      if (this.#strikes >= MAX_STRIKES) this.end(CLOSE.policy, 'three frames in a row that are not of the protocol')
+      if (this.#strikes >= MAX_STRIKES) this.out.end(CLOSE.policy, 'three frames in a row that are not of the protocol')
     }
   }
 
@@ -123,22 +122,13 @@ class NativeConnection implements Connection {
   pump(): void {
     if (this.#behind.size === 0) return
     let left = this.#options.maxUnsentBytes
-    this.#out.cork((ws) => {
-      while (this.#behind.size > 0 && left > 0 && this.#out.room) left -= this.#round(ws, left)
+    this.out.cork((ws) => {
+      while (this.#behind.size > 0 && left > 0 && this.out.room) left -= this.#round(ws, left)
     })
-    if (this.#out.open && this.#behind.size > 0 && this.#out.room) this.#gateway.pump.mark(this)
-  }
-
-  beat(): void {
-    this.#out.ping()
-  }
-
-  end(code: number, reason: string): void {
-    this.#out.end(code, reason)
+    if (this.out.open && this.#behind.size > 0 && this.out.room) this.#gateway.pump.mark(this)
   }
 
   closed(): void {
-    this.#out.closed()
     for (const { reader } of this.#subscriptions.values()) this.#gateway.detach(reader)
     this.#subscriptions.clear()
     this.#behind.clear()
@@ -148,7 +138,7 @@ class NativeConnection implements Connection {
   #round(ws: Ws, maxBytes: number): number {
     let bytes = 0
     for (const subscription of this.#behind) {
-      if (bytes >= maxBytes || !this.#out.room) break
+      if (bytes >= maxBytes || !this.out.room) break
       // To the back of the line; a set keeps the order of insertion, and this loop would meet it again.
       this.#behind.delete(subscription)
       const entry = subscription.reader.next(this.#options.maxUnsentBytes)
@@ -235,7 +225,7 @@ class NativeConnection implements Connection {
 
   /** Answers, then sends the events after `after`. A second subscription to a task takes the place of the first. */
   #follow(record: TaskRecord, after: Seq, reply: Record<string, unknown>): void {
-    if (!this.#out.open) return
+    if (!this.out.open) return
     const { id } = record.task
     const known = this.#subscriptions.get(id)
     if (!known) this.#checkSubscriptions()
@@ -270,7 +260,7 @@ class NativeConnection implements Connection {
   }
 
   #answer(value: unknown): void {
-    this.#out.answer(this.#format.encode(value), this.#format.binary)
+    this.out.answer(this.#format.encode(value), this.#format.binary)
   }
 }
 

@@ -19,11 +19,12 @@ export type SocketOptions = {
   maxUnsentBytes: number
 }
 
-export interface Connection extends Pumpable, Beating {
+export interface Connection extends Pumpable {
+  readonly out: Outlet
   /** It has not been sent all that there is for it. */
   readonly behind: boolean
   receive(bytes: Uint8Array): void
-  end(code: number, reason: string): void
+  /** Nothing can be sent any more. */
   closed(): void
 }
 
@@ -42,9 +43,10 @@ const MAX_UNREAD_BYTES = 4_194_304
 const HEADROOM_BYTES = 16_777_216
 
 /** The sending side of a connection: never more unsent than is allowed, and nothing once it has ended. */
-export class Outlet {
+export class Outlet implements Beating {
   readonly #ws: Ws
   readonly #maxUnsentBytes: number
+  bucket = 0
   #open = true
 
   constructor(ws: Ws, { maxUnsentBytes }: SocketOptions) {
@@ -73,7 +75,7 @@ export class Outlet {
     else this.cork((ws) => ws.send(frame, binary))
   }
 
-  ping(): void {
+  beat(): void {
     if (this.#open && this.room) this.#ws.ping()
   }
 
@@ -117,8 +119,9 @@ export class Sockets {
       close: (ws) => {
         const { connection } = ws.getUserData()
         if (!connection) return
+        connection.out.closed()
         connection.closed()
-        this.#keepAlive.remove(connection)
+        this.#keepAlive.remove(connection.out)
         this.#connections.delete(connection)
       },
     }
@@ -132,7 +135,7 @@ export class Sockets {
 
   /** Tells every client to come back to the next process. */
   close(): void {
-    for (const connection of this.#connections) connection.end(CLOSE.restart, 'service restart')
+    for (const connection of this.#connections) connection.out.end(CLOSE.restart, 'service restart')
   }
 
   #upgrade(
@@ -171,7 +174,7 @@ export class Sockets {
   #opened(ws: Ws): void {
     const data = ws.getUserData()
     data.connection = data.speaking.open(ws)
-    this.#keepAlive.add(data.connection)
+    this.#keepAlive.add(data.connection.out)
     this.#connections.add(data.connection)
   }
 
@@ -179,6 +182,6 @@ export class Sockets {
     const { maxFrameBytes } = this.#options
     const { connection } = ws.getUserData()
     if (bytes.byteLength <= maxFrameBytes) connection?.receive(bytes)
-    else connection?.end(CLOSE.tooBig, `a frame may have ${maxFrameBytes} bytes`)
+    else connection?.out.end(CLOSE.tooBig, `a frame may have ${maxFrameBytes} bytes`)
   }
 }

@@ -4,7 +4,7 @@
  * Ctrl-C leaves the task, which goes on, and says how to come back; with `--cancel-on-exit` it ends the task and waits
  * for its last event. A second one ends this process at once.
  */
-import { type ConnectionState, Rejoin, type Run, type TaskEvent } from '../client/index.js'
+import { type ConnectionState, isTerminal, Rejoin, type Run, type TaskEvent } from '../client/index.js'
 
 export type FollowOptions = { url: string; 'api-key': string; json: boolean; 'cancel-on-exit'?: boolean }
 
@@ -60,8 +60,7 @@ class Printer {
       process.stdout.write(event.text)
       this.#last = event.text
     }
-    const ended = event.type === 'completed' || event.type === 'failed' || event.type === 'canceled'
-    if (ended && this.#last !== '' && !this.#last.endsWith('\n')) process.stdout.write('\n')
+    if (isTerminal(event) && this.#last !== '' && !this.#last.endsWith('\n')) process.stdout.write('\n')
   }
 }
 

@@ -15,7 +15,7 @@ import type { Framing } from './framing.js'
 import { isObject } from './object.js'
 import { DONE } from './openai/completion.js'
 import { ALL_TOKENS, asked } from './openai/completion-request.js'
-import { invalid } from './openai/content.js'
+import { invalid, messageList } from './openai/content.js'
 import { finishReason } from './openai/ending.js'
 import { openaiId } from './openai/ids.js'
 import { SSE_NOTHING } from './sse.js'
@@ -44,20 +44,12 @@ export function parseUiChatRequest(given: unknown, newSeed: () => number): TaskS
   const value = check(asked(given, { trigger: ['submit-message', 'regenerate-message'], messageId: 'label' }))
   return {
     ...commonSpec(value, { newSeed, onDisconnect: { type: 'continue' } }),
-    prompt: { type: 'chat', messages: messagesOf(value.messages) },
+    prompt: { type: 'chat', messages: messageList(value.messages, 'messages', messageOf) },
     maxTokens: value.max_tokens ?? ALL_TOKENS,
     stop: [],
     topLogprobs: null,
     origin: { type: 'chat', chat: value.id },
   }
-}
-
-function messagesOf(given: unknown): Message[] {
-  const max = MAX_ITEMS.messages
-  if (!Array.isArray(given) || given.length === 0 || given.length > max) {
-    throw invalid('messages', `an array of 1 to ${max} messages`, given)
-  }
-  return given.map((message: unknown, index) => messageOf(message, `messages.${index}`))
 }
 
 const ROLES: readonly unknown[] = ['system', 'user', 'assistant']

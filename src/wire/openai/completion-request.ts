@@ -35,7 +35,7 @@ export const ALL_TOKENS = 1_000_000
 const COMPLETION_TOKENS = 16
 
 /** What every request for text may say beside what it wants. */
-export const LABELS: Harmless = {
+const LABELS: Harmless = {
   user: 'label',
   safety_identifier: 'label',
   prompt_cache_key: 'label',

@@ -15,8 +15,8 @@ import { type IdPrefix, openaiId } from './ids.js'
 
 type Completed = Extract<TerminalEvent, { type: 'completed' }>
 
-/** What an answer has said: all of it, or a stretch. `at` is the offset of its first token in the text. */
-type Said = { text: string; logprobs: readonly TokenLogprob[] | null; at: number }
+/** Of an answer, or a stretch of it. `at` is the offset of its first token in the text. */
+type Said = { logprobs: readonly TokenLogprob[] | null; at: number }
 
 export type Form = {
   id: IdPrefix
@@ -62,7 +62,7 @@ export function completionJson(
   logprobs: readonly TokenLogprob[] | null,
 ): string {
   const finish = JSON.stringify(finishReason(end.finish_reason))
-  const choice = choiceJson(form, form.whole(text), { text, logprobs, at: 0 }, finish)
+  const choice = choiceJson(form, form.whole(text), { logprobs, at: 0 }, finish)
   return `${beginning(form.id, form.object, task)}"choices":[${choice}],"usage":${JSON.stringify(usageObject(end.usage))}}`
 }
 
@@ -86,7 +86,7 @@ export class CompletionChunks implements Framing {
       case 'queued':
         return first === null ? '' : this.#chunk(first, null)
       case 'token':
-        return this.#chunk(delta(event.text), { text: event.text, logprobs: event.logprobs ?? null, at: this.#at })
+        return this.#chunk(delta(event.text), { logprobs: event.logprobs ?? null, at: this.#at })
       case 'completed':
         return `${this.#chunk(last, null, finishReason(event.finish_reason))}${this.#usage(event)}${DONE}`
       case 'failed':

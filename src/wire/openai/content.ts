@@ -19,12 +19,20 @@ export type MessageForm = {
 const ROLES: readonly unknown[] = ['system', 'developer', 'user', 'assistant']
 
 /** @throws RejoinError `invalid_request`, `unknown_field`, `unsupported_field` */
-export function messagesOf(given: unknown, name: string, form: MessageForm): Message[] {
+export const messagesOf = (given: unknown, name: string, form: MessageForm): Message[] =>
+  messageList(given, name, (message, path) => messageOf(message, path, form))
+
+/** Each as `read` reads it, with its place in the request. @throws RejoinError `invalid_request`, and as `read` does */
+export function messageList(
+  given: unknown,
+  name: string,
+  read: (message: unknown, path: string) => Message,
+): Message[] {
   const max = MAX_ITEMS.messages
   if (!Array.isArray(given) || given.length === 0 || given.length > max) {
     throw invalid(name, `an array of 1 to ${max} messages`, given)
   }
-  return given.map((message: unknown, index) => messageOf(message, `${name}.${index}`, form))
+  return given.map((message: unknown, index) => read(message, `${name}.${index}`))
 }
 
 function messageOf(given: unknown, path: string, { harmless, textTypes }: MessageForm): Message {
@@ -58,7 +66,7 @@ function partText(given: unknown, path: string, textTypes: readonly string[]): s
 }
 
 /** @throws RejoinError `unknown_field` when anything is left */
-export function refuseRest(rest: Record<string, unknown>, path: string, noun: string): void {
+function refuseRest(rest: Record<string, unknown>, path: string, noun: string): void {
   const [name] = Object.keys(rest)
   if (name === undefined) return
   const param = `${path}.${name.slice(0, 200)}`
